@@ -1,1 +1,116 @@
-//! placeholder
+//! Weights and forward passes of the supported model families.
+//!
+//! [`load`] turns an open model file into a [`Model`]; [`Model::forward`] appends tokens to the key-value caches of one
+//! or more sequences and returns logits. This crate knows no text and no sampling, and starts no threads: arithmetic is
+//! `llm-kernels`', and the caller's [`Compute`](llm_kernels::Compute) brings the threads.
+//!
+//! Results do not depend on how tokens are cut into batches: a prompt fed at once, in chunks, token by token or beside
+//! other sequences gives the same bits, on every instruction set and thread count.
+#![forbid(unsafe_code)]
+
+mod config;
+mod decoder;
+mod error;
+mod families;
+mod fields;
+mod kv_cache;
+mod linear;
+mod rope;
+mod weights;
+
+pub use config::{ModelConfig, RopeScaling};
+pub use decoder::Decoder;
+pub use error::ModelError;
+pub use kv_cache::KvCache;
+
+use llm_format::ModelFile;
+use llm_kernels::{Compute, QuantizedRows};
+
+/// A loaded model: weights and the way through them.
+pub trait Model: Send + Sync {
+    /// Sizes and names.
+    fn config(&self) -> &ModelConfig;
+
+    /// An empty cache for one sequence of this model.
+    fn new_cache(&self) -> KvCache;
+
+    /// Appends the tokens of every entry to its cache and writes the wanted logits to `logits`, row after row in the
+    /// order of the entries: `[rows wanted][n_vocab]`, f32, full precision.
+    ///
+    /// # Errors
+    /// [`ModelError::TokenOutOfRange`] before anything is computed; [`ModelError::OutOfMemory`] when a cache cannot
+    /// grow. After an error the caches hold what they held before.
+    fn forward(
+        &self,
+        compute: &Compute,
+        scratch: &mut Scratch,
+        batch: &mut [BatchEntry<'_>],
+        logits: &mut Vec<f32>,
+    ) -> Result<(), ModelError>;
+}
+
+/// One sequence's share of a forward pass.
+#[derive(Debug)]
+pub struct BatchEntry<'a> {
+    /// Token ids to append, at least one.
+    pub tokens: &'a [u32],
+    /// The sequence's keys and values so far; `tokens` start at position `cache.len()`.
+    pub cache: &'a mut KvCache,
+    /// Which positions' logits are wanted.
+    pub logits: LogitsOf,
+}
+
+/// Which positions of an entry need logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogitsOf {
+    /// None: a prompt chunk that is not the last.
+    None,
+    /// The last token's.
+    Last,
+    /// Every token's.
+    All,
+}
+
+impl LogitsOf {
+    /// How many rows of logits `n_tokens` tokens give.
+    #[must_use]
+    pub fn rows(self, n_tokens: usize) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Last => n_tokens.min(1),
+            Self::All => n_tokens,
+        }
+    }
+}
+
+/// Buffers of a forward pass, kept between calls so that a decoded token allocates nothing.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(crate) x: Vec<f32>,
+    pub(crate) normed: Vec<f32>,
+    pub(crate) q: Vec<f32>,
+    pub(crate) k: Vec<f32>,
+    pub(crate) v: Vec<f32>,
+    pub(crate) attention: Vec<f32>,
+    pub(crate) gate: Vec<f32>,
+    pub(crate) up: Vec<f32>,
+    pub(crate) projected: Vec<f32>,
+    pub(crate) cos: Vec<f32>,
+    pub(crate) sin: Vec<f32>,
+    pub(crate) quantized: QuantizedRows,
+}
+
+/// Reads the weights of `file` and picks the family by the architecture that the file names.
+///
+/// `progress` is called with the bytes of weights read so far and in all.
+///
+/// # Errors
+/// [`ModelError`] naming the key or tensor that is wrong, what was expected and what was found; an unknown architecture
+/// lists those that are known.
+pub fn load(
+    file: &ModelFile,
+    compute: &Compute,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Box<dyn Model>, ModelError> {
+    families::load(file, compute, progress)
+}

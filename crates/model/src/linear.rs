@@ -1,0 +1,98 @@
+//! A projection: a ternary matrix fed with int8 activations, or a dense one fed with f32.
+
+use llm_format::Bytes;
+use llm_kernels::{Compute, DenseMatrix, DenseType, KernelError, QuantizedRows, TernaryMatrix};
+
+/// Dense weights that stay in the mapped file.
+#[derive(Debug, Clone)]
+pub(crate) struct DenseTensor {
+    rows: usize,
+    cols: usize,
+    dtype: DenseType,
+    bytes: Bytes,
+}
+
+impl DenseTensor {
+    /// Checks the length once; [`view`](Self::view) relies on it.
+    pub(crate) fn new(rows: usize, cols: usize, dtype: DenseType, bytes: Bytes) -> Result<Self, KernelError> {
+        DenseMatrix::new(rows, cols, dtype, &bytes)?;
+        Ok(Self { rows, cols, dtype, bytes })
+    }
+
+    pub(crate) fn dtype(&self) -> DenseType {
+        self.dtype
+    }
+
+    /// Whether both are the same bytes of the same file.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self.bytes.as_ptr(), other.bytes.as_ptr())
+    }
+
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The matrix as the kernels take it.
+    pub(crate) fn view(&self) -> DenseMatrix<'_> {
+        DenseMatrix::new(self.rows, self.cols, self.dtype, &self.bytes)
+            .expect("the length was checked when the tensor was made")
+    }
+}
+
+/// `y = W x`, in the arithmetic that the weights were trained for.
+#[derive(Debug)]
+pub(crate) enum Linear {
+    /// Weights in {-1, 0, +1} times one scale; activations are rounded to int8 per token.
+    Ternary(TernaryMatrix),
+    /// Weights as the file stores them, f32 activations, the output multiplied by `scale`.
+    Dense {
+        /// The weights.
+        weights: DenseTensor,
+        /// GGUF's optional `.scale`, else 1.
+        scale: f32,
+    },
+}
+
+impl Linear {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Ternary(matrix) => matrix.rows(),
+            Self::Dense { weights, .. } => weights.rows,
+        }
+    }
+}
+
+/// Several projections of the same input: `outs[i] = linears[i] · x`, each `[n][rows]`.
+///
+/// The input `[n][cols]` is quantised once for all ternary ones (q, k and v share it, so do gate and up), which then run
+/// in one fork and join.
+pub(crate) fn project(
+    compute: &Compute,
+    linears: &[&Linear],
+    x: &[f32],
+    n: usize,
+    quantized: &mut QuantizedRows,
+    outs: &mut [&mut Vec<f32>],
+) {
+    let mut ternary: Vec<&TernaryMatrix> = Vec::with_capacity(linears.len());
+    let mut ternary_outs: Vec<&mut [f32]> = Vec::with_capacity(linears.len());
+    for (linear, out) in linears.iter().zip(outs.iter_mut()) {
+        out.resize(n * linear.rows(), 0.0);
+        match linear {
+            Linear::Ternary(matrix) => {
+                ternary.push(matrix);
+                ternary_outs.push(out.as_mut_slice());
+            }
+            Linear::Dense { weights, scale } => {
+                compute.dense_matmul(&weights.view(), x, n, out);
+                if *scale != 1.0 {
+                    out.iter_mut().for_each(|y| *y *= scale);
+                }
+            }
+        }
+    }
+    if let Some(first) = ternary.first() {
+        compute.quantize_rows(x, n, first.cols(), quantized);
+        compute.ternary_matmul_many(&ternary, quantized, &mut ternary_outs);
+    }
+}
