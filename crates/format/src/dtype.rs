@@ -1,0 +1,145 @@
+//! Element types of tensors and what they take on disk.
+
+use std::fmt;
+
+/// How a tensor's values are stored. Types that cannot be read never get this far: opening a file
+/// that uses one is an error that names the tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    /// 32-bit float.
+    F32,
+    /// 16-bit IEEE float.
+    F16,
+    /// The upper half of a 32-bit float.
+    Bf16,
+    /// 64-bit float.
+    F64,
+    /// Signed byte.
+    I8,
+    /// Unsigned byte; packed ternary weights of Hugging Face checkpoints (four codes a byte).
+    U8,
+    /// Signed 16-bit integer.
+    I16,
+    /// Unsigned 16-bit integer.
+    U16,
+    /// Signed 32-bit integer.
+    I32,
+    /// Unsigned 32-bit integer.
+    U32,
+    /// Signed 64-bit integer.
+    I64,
+    /// Unsigned 64-bit integer.
+    U64,
+    /// One byte a boolean.
+    Bool,
+    /// 32 values of 4 bits, f16 scale.
+    Q4_0,
+    /// 32 values of 4 bits, f16 scale and minimum.
+    Q4_1,
+    /// 32 values of 5 bits, f16 scale.
+    Q5_0,
+    /// 32 values of 5 bits, f16 scale and minimum.
+    Q5_1,
+    /// 32 values of 8 bits, f16 scale.
+    Q8_0,
+    /// 256 values of 2 bits, 16 sub-scales.
+    Q2K,
+    /// 256 values of 3 bits, 16 sub-scales.
+    Q3K,
+    /// 256 values of 4 bits, 8 sub-scales.
+    Q4K,
+    /// 256 values of 5 bits, 8 sub-scales.
+    Q5K,
+    /// 256 values of 6 bits, 16 sub-scales.
+    Q6K,
+    /// 256 ternary values, five a byte, f16 scale.
+    Tq1_0,
+    /// 256 ternary values, four a byte, f16 scale.
+    Tq2_0,
+    /// 128 ternary values in 32 bytes; one f32 scale for the tensor behind all blocks.
+    I2S,
+}
+
+/// Bytes behind the blocks of an I2_S tensor: the f32 scale and padding.
+const I2S_TAIL: usize = 32;
+
+impl Dtype {
+    /// The name that messages and reports use, in the spelling of the formats.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::F64 => "F64",
+            Self::I8 => "I8",
+            Self::U8 => "U8",
+            Self::I16 => "I16",
+            Self::U16 => "U16",
+            Self::I32 => "I32",
+            Self::U32 => "U32",
+            Self::I64 => "I64",
+            Self::U64 => "U64",
+            Self::Bool => "BOOL",
+            Self::Q4_0 => "Q4_0",
+            Self::Q4_1 => "Q4_1",
+            Self::Q5_0 => "Q5_0",
+            Self::Q5_1 => "Q5_1",
+            Self::Q8_0 => "Q8_0",
+            Self::Q2K => "Q2_K",
+            Self::Q3K => "Q3_K",
+            Self::Q4K => "Q4_K",
+            Self::Q5K => "Q5_K",
+            Self::Q6K => "Q6_K",
+            Self::Tq1_0 => "TQ1_0",
+            Self::Tq2_0 => "TQ2_0",
+            Self::I2S => "I2_S",
+        }
+    }
+
+    /// Values and bytes of one block. A row is a whole number of blocks.
+    pub fn block(self) -> (usize, usize) {
+        match self {
+            Self::I8 | Self::U8 | Self::Bool => (1, 1),
+            Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => (1, 2),
+            Self::F32 | Self::I32 | Self::U32 => (1, 4),
+            Self::F64 | Self::I64 | Self::U64 => (1, 8),
+            Self::Q4_0 => (32, 18),
+            Self::Q4_1 => (32, 20),
+            Self::Q5_0 => (32, 22),
+            Self::Q5_1 => (32, 24),
+            Self::Q8_0 => (32, 34),
+            Self::Q2K => (256, 84),
+            Self::Q3K => (256, 110),
+            Self::Q4K => (256, 144),
+            Self::Q5K => (256, 176),
+            Self::Q6K => (256, 210),
+            Self::Tq1_0 => (256, 54),
+            Self::Tq2_0 => (256, 66),
+            Self::I2S => (128, 32),
+        }
+    }
+
+    /// Bytes that a tensor of `shape` (row-major, last dimension fastest) takes on disk, or `None`
+    /// when its rows are not whole blocks or the number does not fit.
+    pub fn byte_len(self, shape: &[usize]) -> Option<usize> {
+        let (values, bytes) = self.block();
+        let row = shape.last().copied().unwrap_or(1);
+        if !row.is_multiple_of(values) {
+            return None;
+        }
+        let count = shape
+            .iter()
+            .try_fold(1_usize, |n, &dim| n.checked_mul(dim))?;
+        let blocks = (count / values).checked_mul(bytes)?;
+        match self {
+            Self::I2S => blocks.checked_add(I2S_TAIL),
+            _ => Some(blocks),
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,68 @@
+//! A tensor as it lies in its file: name, type, shape, bytes.
+
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use crate::dtype::Dtype;
+use crate::mmap::Map;
+
+/// A named array inside a model file. Its bytes are checked to be exactly what `dtype` and `shape`
+/// need.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    /// The name in the file.
+    pub name: String,
+    /// How values are stored.
+    pub dtype: Dtype,
+    /// Row-major shape, `[rows, cols]` for a matrix (GGUF's order is reversed on reading).
+    pub shape: Vec<usize>,
+    /// The values, little-endian, without any alignment promised.
+    pub bytes: Bytes,
+}
+
+impl Tensor {
+    /// Number of values. It fits, or the file would not have opened.
+    pub fn n_elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// A range of a file. Clones share the file's mapping and keep it alive.
+#[derive(Clone)]
+pub struct Bytes {
+    map: Arc<Map>,
+    /// Inside the map: `new` is the only way to make one.
+    range: Range<usize>,
+}
+
+impl Bytes {
+    /// The bytes of `range`, or `None` when it is not inside the file.
+    pub(crate) fn new(map: &Arc<Map>, range: Range<usize>) -> Option<Self> {
+        map.as_slice().get(range.clone())?;
+        Some(Self {
+            map: Arc::clone(map),
+            range,
+        })
+    }
+
+    /// Tells the operating system that these pages may leave memory; reading them again is slower,
+    /// never wrong. Call it after copying weights out. Does nothing where there is no such advice.
+    pub fn release(&self) {
+        self.map.release(&self.range);
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.map.as_slice()[self.range.clone()]
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bytes({:?})", self.range)
+    }
+}
