@@ -1,1 +1,4 @@
-fn main(){}
+//! Kernel benchmarks.
+fn main() {
+    divan::main();
+}

@@ -1,1 +1,35 @@
-//! placeholder
+//! All arithmetic of the forward pass, on slices: ternary and dense products, norms, rotary embedding, attention.
+//!
+//! A [`Compute`] holds the kernels of one instruction set ([`Kernels`]) and a thread pool. Results do not depend on either:
+//! integer products are exact, and float sums follow one fixed order ([`LANES`] virtual lanes, multiply then add), so every
+//! instruction set, thread count and batch size gives the same bits.
+//!
+//! This is the one home of `unsafe` arithmetic: safe entry points check lengths, and holding a [`Kernels`] proves that the
+//! processor has its instructions.
+
+mod aligned;
+mod attention;
+mod blocks;
+mod compute;
+mod dense;
+mod disjoint;
+mod dispatch;
+mod error;
+mod float;
+mod isa;
+mod pack;
+mod pool;
+mod portable;
+mod quantize;
+mod simd;
+mod ternary;
+
+pub use attention::{AttentionSpec, KV_BLOCK, KvView};
+pub use compute::{Activation, Compute, RopePairing};
+pub use dense::{DenseMatrix, DenseType};
+pub use error::KernelError;
+pub use isa::{Isa, Kernels};
+pub use pack::{pack_codes, pack_hf, pack_i2s, pack_master, pack_tq1_0, pack_tq2_0};
+pub use quantize::QuantizedRows;
+pub use simd::LANES;
+pub use ternary::{PANEL_ROWS, TernaryMatrix};

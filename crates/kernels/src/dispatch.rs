@@ -1,0 +1,166 @@
+//! From [`Kernels`] to the functions of its instruction set: the only place that chooses.
+
+use crate::aligned::Line;
+use crate::compute::Activation;
+use crate::ternary::{PANEL_ROWS, PANEL_TILE, TOKEN_TILE};
+use crate::{Kernels, portable};
+
+/// Binds the kernels of `float.rs` to a [`Simd`](crate::simd::Simd) value, under the given attributes.
+macro_rules! float_kernels {
+    ($simd:expr, $(#[$attribute:meta])*) => {
+        $(#[$attribute])*
+        pub(crate) fn absmax(x: &[f32]) -> f32 {
+            crate::float::absmax($simd, x)
+        }
+        $(#[$attribute])*
+        pub(crate) fn quantize(x: &[f32], scale: f32, out: &mut [i8]) -> i32 {
+            crate::float::quantize($simd, x, scale, out)
+        }
+        $(#[$attribute])*
+        pub(crate) fn dot_rows(w: &[f32], x: &[f32], cols: usize, n: usize, out: &mut [f32], out_stride: usize) {
+            crate::float::dot_rows($simd, w, x, cols, n, out, out_stride);
+        }
+        $(#[$attribute])*
+        pub(crate) fn dot_rows_f16(w: &[u8], x: &[f32], out: &mut [f32]) {
+            crate::float::dot_rows_f16($simd, w, x, out);
+        }
+        $(#[$attribute])*
+        pub(crate) fn dot_rows_bf16(w: &[u8], x: &[f32], out: &mut [f32]) {
+            crate::float::dot_rows_bf16($simd, w, x, out);
+        }
+        $(#[$attribute])*
+        pub(crate) fn dot_rows_q8_0(w: &[u8], x: &[f32], out: &mut [f32]) {
+            crate::float::dot_rows_q8_0($simd, w, x, out);
+        }
+        $(#[$attribute])*
+        pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+            crate::float::rms_norm($simd, x, weight, eps, out);
+        }
+        $(#[$attribute])*
+        pub(crate) fn gated(gate: &mut [f32], up: &[f32], activation: crate::Activation) {
+            crate::float::gated($simd, gate, up, activation);
+        }
+        $(#[$attribute])*
+        pub(crate) fn exp_of_differences(x: &mut [f32]) -> f32 {
+            crate::float::exp_of_differences($simd, x)
+        }
+        $(#[$attribute])*
+        pub(crate) fn add_weighted_rows(
+            v: &[f32],
+            dim: usize,
+            weights: &[f32],
+            weight_stride: usize,
+            n: usize,
+            out: &mut [f32],
+        ) {
+            crate::float::add_weighted_rows($simd, v, dim, weights, weight_stride, n, out);
+        }
+    };
+}
+pub(crate) use float_kernels;
+
+macro_rules! dispatch {
+    ($kernels:expr, $function:ident($($argument:expr),*)) => {
+        match $kernels.isa() {
+            _ => portable::$function($($argument),*),
+        }
+    };
+}
+
+impl Kernels {
+    /// [`float::absmax`](crate::float::absmax).
+    pub(crate) fn absmax(self, x: &[f32]) -> f32 {
+        dispatch!(self, absmax(x))
+    }
+
+    /// [`float::quantize`](crate::float::quantize).
+    pub(crate) fn quantize(self, x: &[f32], scale: f32, out: &mut [i8]) -> i32 {
+        assert!(out.len() >= x.len(), "no room for the rounded row");
+        dispatch!(self, quantize(x, scale, out))
+    }
+
+    /// [`portable::ternary_tile`].
+    pub(crate) fn ternary_tile(
+        self,
+        panels: &[Line],
+        lines: usize,
+        x: &[i8],
+        stride: usize,
+        n: usize,
+        acc: &mut [[i32; PANEL_ROWS]],
+    ) {
+        let count = panels.len() / lines;
+        assert!(
+            (1..=PANEL_TILE).contains(&count) && (1..=TOKEN_TILE).contains(&n),
+            "tile too large"
+        );
+        assert!(
+            panels.len() == count * lines && acc.len() == count * n,
+            "tile of unequal parts"
+        );
+        assert!(
+            x.len() >= (n - 1) * stride + lines * crate::ternary::LINE_INPUTS,
+            "token rows too short"
+        );
+        dispatch!(self, ternary_tile(panels, lines, x, stride, n, acc));
+    }
+
+    /// [`float::dot_rows`](crate::float::dot_rows).
+    pub(crate) fn dot_rows(
+        self,
+        w: &[f32],
+        x: &[f32],
+        cols: usize,
+        n: usize,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
+        dispatch!(self, dot_rows(w, x, cols, n, out, out_stride));
+    }
+
+    /// [`float::dot_rows_f16`](crate::float::dot_rows_f16).
+    pub(crate) fn dot_rows_f16(self, w: &[u8], x: &[f32], out: &mut [f32]) {
+        dispatch!(self, dot_rows_f16(w, x, out));
+    }
+
+    /// [`float::dot_rows_bf16`](crate::float::dot_rows_bf16).
+    pub(crate) fn dot_rows_bf16(self, w: &[u8], x: &[f32], out: &mut [f32]) {
+        dispatch!(self, dot_rows_bf16(w, x, out));
+    }
+
+    /// [`float::dot_rows_q8_0`](crate::float::dot_rows_q8_0).
+    pub(crate) fn dot_rows_q8_0(self, w: &[u8], x: &[f32], out: &mut [f32]) {
+        dispatch!(self, dot_rows_q8_0(w, x, out));
+    }
+
+    /// [`float::rms_norm`](crate::float::rms_norm).
+    pub(crate) fn rms_norm(self, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+        dispatch!(self, rms_norm(x, weight, eps, out));
+    }
+
+    /// [`float::gated`](crate::float::gated).
+    pub(crate) fn gated(self, gate: &mut [f32], up: &[f32], activation: Activation) {
+        dispatch!(self, gated(gate, up, activation));
+    }
+
+    /// [`float::exp_of_differences`](crate::float::exp_of_differences).
+    pub(crate) fn exp_of_differences(self, x: &mut [f32]) -> f32 {
+        dispatch!(self, exp_of_differences(x))
+    }
+
+    /// [`float::add_weighted_rows`](crate::float::add_weighted_rows).
+    pub(crate) fn add_weighted_rows(
+        self,
+        v: &[f32],
+        dim: usize,
+        weights: &[f32],
+        weight_stride: usize,
+        n: usize,
+        out: &mut [f32],
+    ) {
+        dispatch!(
+            self,
+            add_weighted_rows(v, dim, weights, weight_stride, n, out)
+        );
+    }
+}

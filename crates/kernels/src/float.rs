@@ -1,0 +1,384 @@
+//! The float kernels, written once over [`Simd`]; each instruction set's file binds them to its vectors.
+//!
+//! Rows that do not fill the last vector are padded with zeros there.
+
+use half::f16;
+
+use crate::compute::Activation;
+use crate::simd::{LANES, ROUND, Simd};
+
+/// How far ahead of its use a weight is asked for: the hardware prefetcher stops at the end of a 4 KiB page.
+pub(crate) const PREFETCH_BYTES: usize = 4096;
+
+/// `max |x|`; NaN when any is NaN, zero when there is none.
+#[inline(always)]
+pub(crate) fn absmax<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let (blocks, tail) = x.as_chunks::<LANES>();
+    let mut max = s.splat(0.0);
+    for block in blocks {
+        max = s.max_abs(max, s.load(block));
+    }
+    max = s.max_abs(max, s.load(&padded(tail)));
+    let mut lanes = [0.0; LANES];
+    s.store(max, &mut lanes);
+    lanes
+        .into_iter()
+        .fold(0.0, |a: f32, b| if b > a || b.is_nan() { b } else { a })
+}
+
+/// `out = clamp(round_half_even(x * scale), -128, 127)`; returns the sum of `out`. NaN becomes 127.
+#[inline(always)]
+pub(crate) fn quantize<S: Simd>(s: S, x: &[f32], scale: f32, out: &mut [i8]) -> i32 {
+    let (blocks, tail) = x.as_chunks::<LANES>();
+    let (out_blocks, out_tail) = out[..x.len()].as_chunks_mut::<LANES>();
+    for (block, out) in blocks.iter().zip(out_blocks) {
+        s.store_i8(quantized(s, s.load(block), scale), out);
+    }
+    let mut last = [0; LANES];
+    s.store_i8(quantized(s, s.load(&padded(tail)), scale), &mut last);
+    out_tail.copy_from_slice(&last[..tail.len()]);
+    out[..x.len()].iter().map(|&q| i32::from(q)).sum()
+}
+
+#[inline(always)]
+fn quantized<S: Simd>(s: S, x: S::F32s, scale: f32) -> S::F32s {
+    let scaled = s.max(
+        s.min(s.mul(x, s.splat(scale)), s.splat(127.0)),
+        s.splat(-128.0),
+    );
+    s.sub(s.add(scaled, s.splat(ROUND)), s.splat(ROUND))
+}
+
+/// `out[t * out_stride + r] = w[r] . x[t]` for rows of `cols` numbers in `w` and `n` rows in `x`.
+#[inline(always)]
+pub(crate) fn dot_rows<S: Simd>(
+    s: S,
+    w: &[f32],
+    x: &[f32],
+    cols: usize,
+    n: usize,
+    out: &mut [f32],
+    out_stride: usize,
+) {
+    let mut t = 0;
+    while t < n {
+        let tile = (n - t).min(S::DOT_TILE);
+        let x = &x[t * cols..];
+        let out = &mut out[t * out_stride..];
+        for (r, row) in w.chunks_exact(cols).enumerate() {
+            match tile {
+                4 => dot_tile::<S, 4>(s, row, x, &mut out[r..], out_stride),
+                2 | 3 => dot_tile::<S, 2>(s, row, x, &mut out[r..], out_stride),
+                _ => dot_tile::<S, 1>(s, row, x, &mut out[r..], out_stride),
+            }
+        }
+        t += if tile == 3 { 2 } else { tile };
+    }
+}
+
+#[inline(always)]
+fn dot_tile<S: Simd, const N: usize>(
+    s: S,
+    w: &[f32],
+    x: &[f32],
+    out: &mut [f32],
+    out_stride: usize,
+) {
+    let cols = w.len();
+    let (blocks, tail) = w.as_chunks::<LANES>();
+    let mut sums = [s.splat(0.0); N];
+    for (i, block) in blocks.iter().enumerate() {
+        let w = s.load(block);
+        for t in 0..N {
+            sums[t] = s.add(sums[t], s.mul(w, s.load(block_at(x, t * cols + i * LANES))));
+        }
+    }
+    if !tail.is_empty() {
+        let w = s.load(&padded(tail));
+        for t in 0..N {
+            let x = padded(&x[t * cols + blocks.len() * LANES..(t + 1) * cols]);
+            sums[t] = s.add(sums[t], s.mul(w, s.load(&x)));
+        }
+    }
+    for t in 0..N {
+        out[t * out_stride] = s.fold(sums[t]);
+    }
+}
+
+/// `out[r] = w[r] . x` for rows of half precision numbers.
+#[inline(always)]
+pub(crate) fn dot_rows_f16<S: Simd>(s: S, w: &[u8], x: &[f32], out: &mut [f32]) {
+    dot_rows_16_bit(s, w, x, out, |block| s.load_f16(block));
+}
+
+/// `out[r] = w[r] . x` for rows of bfloat16 numbers.
+#[inline(always)]
+pub(crate) fn dot_rows_bf16<S: Simd>(s: S, w: &[u8], x: &[f32], out: &mut [f32]) {
+    dot_rows_16_bit(s, w, x, out, |block| s.load_bf16(block));
+}
+
+#[inline(always)]
+fn dot_rows_16_bit<S: Simd>(
+    s: S,
+    w: &[u8],
+    x: &[f32],
+    out: &mut [f32],
+    load: impl Fn(&[u8; 2 * LANES]) -> S::F32s,
+) {
+    let (x_blocks, x_tail) = x.as_chunks::<LANES>();
+    for (row, out) in w.chunks_exact(2 * x.len()).zip(out) {
+        let (blocks, tail) = row.as_chunks::<{ 2 * LANES }>();
+        let mut sum = s.splat(0.0);
+        for (i, (block, x)) in blocks.iter().zip(x_blocks).enumerate() {
+            s.prefetch(row, i * 2 * LANES + PREFETCH_BYTES);
+            sum = s.add(sum, s.mul(load(block), s.load(x)));
+        }
+        if !tail.is_empty() {
+            sum = s.add(sum, s.mul(load(&padded(tail)), s.load(&padded(x_tail))));
+        }
+        *out = s.fold(sum);
+    }
+}
+
+/// `out[r] = w[r] . x` for rows of Q8_0 blocks: an f16 scale, then 32 signed bytes.
+#[inline(always)]
+pub(crate) fn dot_rows_q8_0<S: Simd>(s: S, w: &[u8], x: &[f32], out: &mut [f32]) {
+    const BLOCK: usize = 2 + LANES;
+    let (x_blocks, _) = x.as_chunks::<LANES>();
+    for (row, out) in w.chunks_exact(x_blocks.len() * BLOCK).zip(out) {
+        let (blocks, _) = row.as_chunks::<BLOCK>();
+        let mut sum = s.splat(0.0);
+        for (i, (block, x)) in blocks.iter().zip(x_blocks).enumerate() {
+            s.prefetch(row, i * BLOCK + PREFETCH_BYTES);
+            let ([scale_low, scale_high, ..], Some(values)) = (block, block.last_chunk::<LANES>())
+            else {
+                continue;
+            };
+            let scale = s.splat(f16::from_le_bytes([*scale_low, *scale_high]).to_f32());
+            sum = s.add(sum, s.mul(s.mul(scale, s.load_i8(values)), s.load(x)));
+        }
+        *out = s.fold(sum);
+    }
+}
+
+/// `x * (1 / sqrt(mean(x^2) + eps)) * weight` of one row.
+#[inline(always)]
+pub(crate) fn rms_norm<S: Simd>(s: S, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let mut sum = [0.0];
+    dot_tile::<S, 1>(s, x, x, &mut sum, 1);
+    let factor = s.splat(1.0 / (sum[0] / x.len() as f32 + eps).sqrt());
+    let (blocks, tail) = x.as_chunks::<LANES>();
+    let (weights, weight_tail) = weight.as_chunks::<LANES>();
+    let (outs, out_tail) = out.as_chunks_mut::<LANES>();
+    for ((x, weight), out) in blocks.iter().zip(weights).zip(outs) {
+        s.store(s.mul(s.mul(s.load(x), factor), s.load(weight)), out);
+    }
+    let mut last = [0.0; LANES];
+    s.store(
+        s.mul(
+            s.mul(s.load(&padded(tail)), factor),
+            s.load(&padded(weight_tail)),
+        ),
+        &mut last,
+    );
+    out_tail.copy_from_slice(&last[..tail.len()]);
+}
+
+/// `gate = activation(gate) * up`.
+#[inline(always)]
+pub(crate) fn gated<S: Simd>(s: S, gate: &mut [f32], up: &[f32], activation: Activation) {
+    let (blocks, tail) = gate.as_chunks_mut::<LANES>();
+    let (ups, up_tail) = up.as_chunks::<LANES>();
+    for (gate, up) in blocks.iter_mut().zip(ups) {
+        s.store(
+            s.mul(activate(s, s.load(gate), activation), s.load(up)),
+            gate,
+        );
+    }
+    let mut last = padded(tail);
+    s.store(
+        s.mul(
+            activate(s, s.load(&last), activation),
+            s.load(&padded(up_tail)),
+        ),
+        &mut last,
+    );
+    tail.copy_from_slice(&last[..tail.len()]);
+}
+
+#[inline(always)]
+fn activate<S: Simd>(s: S, x: S::F32s, activation: Activation) -> S::F32s {
+    match activation {
+        Activation::Silu => x_times_logistic(s, x, x),
+        Activation::Relu2 => {
+            // The constant first, so that NaN stays NaN.
+            let positive = s.max(s.splat(0.0), x);
+            s.mul(positive, positive)
+        }
+        Activation::GeluTanh => {
+            // (1 + tanh u) / 2 is the logistic function of 2u; u = sqrt(2 / pi) (x + 0.044715 x^3).
+            let cubic = s.mul(s.mul(s.mul(x, x), x), s.splat(0.044_715));
+            x_times_logistic(s, x, s.mul(s.add(x, cubic), s.splat(1.595_769)))
+        }
+    }
+}
+
+/// `x / (1 + exp(-u))`.
+#[inline(always)]
+fn x_times_logistic<S: Simd>(s: S, x: S::F32s, u: S::F32s) -> S::F32s {
+    s.div(x, s.add(s.splat(1.0), exp(s, s.sub(s.splat(0.0), u))))
+}
+
+/// `x = exp(x - max x)`; returns the sum of the new `x`.
+#[inline(always)]
+pub(crate) fn exp_of_differences<S: Simd>(s: S, x: &mut [f32]) -> f32 {
+    let max = max_value(s, x);
+    let (blocks, tail) = x.as_chunks_mut::<LANES>();
+    let mut sum = s.splat(0.0);
+    for block in blocks {
+        let power = exp(s, s.sub(s.load(block), s.splat(max)));
+        sum = s.add(sum, power);
+        s.store(power, block);
+    }
+    if !tail.is_empty() {
+        // Lanes past the end stay out of the sum.
+        let mut last = [f32::NEG_INFINITY; LANES];
+        last[..tail.len()].copy_from_slice(tail);
+        let power = exp(s, s.sub(s.load(&last), s.splat(max)));
+        sum = s.add(sum, power);
+        s.store(power, &mut last);
+        tail.copy_from_slice(&last[..tail.len()]);
+    }
+    s.fold(sum)
+}
+
+#[inline(always)]
+fn max_value<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let (blocks, tail) = x.as_chunks::<LANES>();
+    let mut max = s.splat(f32::NEG_INFINITY);
+    for block in blocks {
+        max = s.max(s.load(block), max);
+    }
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    s.store(max, &mut lanes);
+    lanes
+        .iter()
+        .chain(tail)
+        .fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+}
+
+/// `e^x` within 1.5 ulp; infinite above 88.73, zero below -103.98, NaN for NaN.
+///
+/// `e^x = 2^n e^r` with `n = round(x / ln 2)` and `|r| <= ln 2 / 2`; `e^r` by its Taylor polynomial of degree 7, whose error
+/// there is below 2^-27. `2^n` is multiplied in two halves, since `n` goes past what one exponent holds.
+#[inline(always)]
+pub(crate) fn exp<S: Simd>(s: S, x: S::F32s) -> S::F32s {
+    // ln 2 in two parts: the first has so few digits that its product with n is exact.
+    const LN_2_HIGH: f32 = 355.0 / 512.0;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    const COEFFICIENTS: [f32; 6] = [
+        1.0 / 5040.0,
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+    ];
+    // The constants first, so that NaN stays NaN.
+    let x = s.max(s.splat(-104.0), s.min(s.splat(89.0), x));
+    let rounded = s.add(s.mul(x, s.splat(std::f32::consts::LOG2_E)), s.splat(ROUND));
+    let n = s.sub(rounded, s.splat(ROUND));
+    let r = s.sub(
+        s.sub(x, s.mul(n, s.splat(LN_2_HIGH))),
+        s.mul(n, s.splat(LN_2_LOW)),
+    );
+    let mut polynomial = s.splat(COEFFICIENTS[0]);
+    for coefficient in &COEFFICIENTS[1..] {
+        polynomial = s.add(s.mul(polynomial, r), s.splat(*coefficient));
+    }
+    let power = s.add(s.add(s.mul(s.mul(polynomial, r), r), r), s.splat(1.0));
+    let half = s.add(s.mul(n, s.splat(0.5)), s.splat(ROUND));
+    let rest = s.add(s.sub(n, s.sub(half, s.splat(ROUND))), s.splat(ROUND));
+    s.mul(
+        s.mul(power, s.exp2_of_rounded(half)),
+        s.exp2_of_rounded(rest),
+    )
+}
+
+/// `out[t] += sum over p of weights[t * weight_stride + p] * v[p]`, position after position, for rows of `dim` numbers.
+#[inline(always)]
+pub(crate) fn add_weighted_rows<S: Simd>(
+    s: S,
+    v: &[f32],
+    dim: usize,
+    weights: &[f32],
+    weight_stride: usize,
+    n: usize,
+    out: &mut [f32],
+) {
+    let mut t = 0;
+    while t < n {
+        let weights = &weights[t * weight_stride..];
+        let out = &mut out[t * dim..];
+        let tile = (n - t).min(S::DOT_TILE);
+        match tile {
+            4 => add_weighted_tile::<S, 4>(s, v, dim, weights, weight_stride, out),
+            2 | 3 => add_weighted_tile::<S, 2>(s, v, dim, weights, weight_stride, out),
+            _ => add_weighted_tile::<S, 1>(s, v, dim, weights, weight_stride, out),
+        }
+        t += if tile == 3 { 2 } else { tile };
+    }
+}
+
+#[inline(always)]
+fn add_weighted_tile<S: Simd, const N: usize>(
+    s: S,
+    v: &[f32],
+    dim: usize,
+    weights: &[f32],
+    weight_stride: usize,
+    out: &mut [f32],
+) {
+    let whole = dim / LANES * LANES;
+    for column in (0..whole).step_by(LANES) {
+        let mut sums = [s.splat(0.0); N];
+        for t in 0..N {
+            sums[t] = s.load(block_at(out, t * dim + column));
+        }
+        for (p, row) in v.chunks_exact(dim).enumerate() {
+            let v = s.load(block_at(row, column));
+            for t in 0..N {
+                sums[t] = s.add(sums[t], s.mul(s.splat(weights[t * weight_stride + p]), v));
+            }
+        }
+        for t in 0..N {
+            let mut block = [0.0; LANES];
+            s.store(sums[t], &mut block);
+            out[t * dim + column..][..LANES].copy_from_slice(&block);
+        }
+    }
+    for t in 0..N {
+        for (p, row) in v.chunks_exact(dim).enumerate() {
+            for column in whole..dim {
+                out[t * dim + column] += weights[t * weight_stride + p] * row[column];
+            }
+        }
+    }
+}
+
+/// `x[at..at + LANES]`.
+#[inline(always)]
+fn block_at(x: &[f32], at: usize) -> &[f32; LANES] {
+    match x[at..].first_chunk() {
+        Some(block) => block,
+        None => panic!("row ends within a vector"),
+    }
+}
+
+/// `x`, shorter than the array, followed by zeros.
+#[inline(always)]
+fn padded<T: Copy + Default, const N: usize>(x: &[T]) -> [T; N] {
+    let mut block = [T::default(); N];
+    block[..x.len()].copy_from_slice(x);
+    block
+}

@@ -1,0 +1,95 @@
+use std::fmt;
+use std::str::FromStr;
+
+use crate::KernelError;
+
+/// An instruction set that has kernels here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Isa {
+    /// Portable Rust: the reference that the others must equal.
+    Scalar,
+    /// x86-64 with AVX2 and F16C.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW and VNNI.
+    Avx512Vnni,
+    /// ARM64 with the dot product extension.
+    Neon,
+}
+
+impl Isa {
+    /// Every instruction set, slowest first.
+    const ALL: [Self; 4] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512Vnni];
+
+    /// The fastest instruction set of this processor.
+    pub fn best() -> Self {
+        Self::available().last().copied().unwrap_or(Self::Scalar)
+    }
+
+    /// What this processor has, slowest first; `Scalar` is always there.
+    pub fn available() -> Vec<Self> {
+        Self::ALL
+            .into_iter()
+            .filter(|isa| isa.is_available())
+            .collect()
+    }
+
+    /// The name that [`FromStr`] reads.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512Vnni => "avx512vnni",
+            Self::Neon => "neon",
+        }
+    }
+
+    /// Whether this processor can run it; the answer never changes within a process.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Scalar => true,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Isa {
+    type Err = KernelError;
+
+    fn from_str(name: &str) -> Result<Self, KernelError> {
+        Self::ALL
+            .into_iter()
+            .find(|isa| isa.name() == name)
+            .ok_or_else(|| KernelError::UnknownIsa {
+                name: name.to_owned(),
+            })
+    }
+}
+
+/// The kernels of one instruction set; holding it proves that the processor has that set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernels {
+    isa: Isa,
+}
+
+impl Kernels {
+    /// The kernels of [`Isa::best`].
+    pub fn detect() -> Self {
+        Self { isa: Isa::best() }
+    }
+
+    /// The kernels of `isa`, or `None` where the processor lacks it.
+    pub fn for_isa(isa: Isa) -> Option<Self> {
+        isa.is_available().then_some(Self { isa })
+    }
+
+    /// The instruction set in use.
+    pub fn isa(self) -> Isa {
+        self.isa
+    }
+}

@@ -1,0 +1,154 @@
+//! From the files' weight layouts to panels.
+//!
+//! Every packer makes, for a row and a line, one u32: byte `j` holds the codes of the inputs `4 g + j` in bits `2g`. A panel
+//! line is those words of its 16 rows.
+
+mod hf;
+mod i2s;
+mod master;
+mod tq;
+
+pub use hf::pack_hf;
+pub use i2s::pack_i2s;
+pub use master::pack_master;
+pub use tq::{pack_tq1_0, pack_tq2_0};
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::aligned::fill_parts;
+use crate::ternary::{LINE_INPUTS, MAX_COLS, PANEL_ROWS, ZERO_LINE};
+use crate::{Compute, KernelError, TernaryMatrix};
+
+/// Bytes 0 or 1 in each byte of a word.
+const ONES: u128 = 0x0101_0101_0101_0101_0101_0101_0101_0101;
+
+/// Packs codes from any source: `codes(row, out)` writes the codes, 0 to 2, of one row into `out` (`cols` bytes).
+///
+/// # Errors
+/// A code above 2, a scale that is not finite, or a shape that is too large or empty.
+pub fn pack_codes<F>(
+    compute: &Compute,
+    rows: usize,
+    cols: usize,
+    scale: f32,
+    codes: F,
+) -> Result<TernaryMatrix, KernelError>
+where
+    F: Fn(usize, &mut [u8]) + Sync,
+{
+    pack_rows(compute, rows, cols, scale, |row, buffer, words| {
+        buffer.clear();
+        buffer.resize(cols.next_multiple_of(LINE_INPUTS), 1);
+        codes(row, &mut buffer[..cols]);
+        if buffer.iter().any(|&code| code > 2) {
+            return Err(KernelError::InvalidCode { row });
+        }
+        for (word, codes) in words.iter_mut().zip(buffer.as_chunks::<LINE_INPUTS>().0) {
+            *word = line_word(u128::from_le_bytes(*codes));
+        }
+        Ok(())
+    })
+}
+
+/// The word of 16 codes, one in each byte.
+#[inline(always)]
+fn line_word(codes: u128) -> u32 {
+    let [group0, group1] = [codes as u64, (codes >> 64) as u64];
+    let pairs = group0 | group1 << 4;
+    pairs as u32 | ((pairs >> 32) as u32) << 2
+}
+
+/// Packs row by row: `words(row, buffer, words)` makes the words of one row; `buffer` is scratch that may be of any length.
+fn pack_rows<F>(
+    compute: &Compute,
+    rows: usize,
+    cols: usize,
+    scale: f32,
+    words: F,
+) -> Result<TernaryMatrix, KernelError>
+where
+    F: Fn(usize, &mut Vec<u8>, &mut [u32]) -> Result<(), KernelError> + Sync,
+{
+    check(rows, cols, scale)?;
+    let lines = cols.div_ceil(LINE_INPUTS);
+    let failure = FirstFailure::default();
+    let panels = fill_parts(
+        compute.pool(),
+        rows.div_ceil(PANEL_ROWS),
+        lines,
+        ZERO_LINE,
+        |panel, out| {
+            let (mut buffer, mut row_words) = (Vec::new(), vec![0_u32; lines]);
+            let first = panel * PANEL_ROWS;
+            for row in first..rows.min(first + PANEL_ROWS) {
+                if let Err(error) = words(row, &mut buffer, &mut row_words) {
+                    failure.keep(row, error);
+                    return;
+                }
+                for (line, word) in out.iter_mut().zip(&row_words) {
+                    line.0.as_chunks_mut::<4>().0[row - first] = word.to_le_bytes();
+                }
+            }
+        },
+    );
+    failure.into_result()?;
+    Ok(TernaryMatrix::new(rows, cols, scale, panels))
+}
+
+fn check(rows: usize, cols: usize, scale: f32) -> Result<(), KernelError> {
+    if rows == 0 || cols == 0 || cols > MAX_COLS || rows.checked_mul(cols).is_none() {
+        return Err(KernelError::Shape { rows, cols });
+    }
+    if !scale.is_finite() {
+        return Err(KernelError::NonFiniteScale { scale });
+    }
+    Ok(())
+}
+
+fn check_length(what: &'static str, expected: usize, bytes: &[u8]) -> Result<(), KernelError> {
+    if bytes.len() != expected {
+        return Err(KernelError::Length {
+            what,
+            expected,
+            actual: bytes.len(),
+        });
+    }
+    Ok(())
+}
+
+fn check_multiple(
+    layout: &'static str,
+    dimension: &'static str,
+    multiple: usize,
+    actual: usize,
+) -> Result<(), KernelError> {
+    if !actual.is_multiple_of(multiple) {
+        return Err(KernelError::NotMultiple {
+            layout,
+            dimension,
+            multiple,
+            actual,
+        });
+    }
+    Ok(())
+}
+
+/// The error of the lowest row, whichever thread came first.
+#[derive(Default)]
+struct FirstFailure(Mutex<Option<(usize, KernelError)>>);
+
+impl FirstFailure {
+    fn keep(&self, row: usize, error: KernelError) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref().is_none_or(|(first, _)| row < *first) {
+            *kept = Some((row, error));
+        }
+    }
+
+    fn into_result(self) -> Result<(), KernelError> {
+        match self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
+    }
+}

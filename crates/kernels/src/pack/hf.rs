@@ -1,0 +1,43 @@
+use super::{ONES, check, check_length, check_multiple, line_word, pack_rows};
+use crate::ternary::LINE_INPUTS;
+use crate::{Compute, KernelError, TernaryMatrix};
+
+/// Packs the uint8 tensors of Hugging Face checkpoints: `[rows / 4][cols]` bytes, of which byte `[r][k]` holds the codes of the
+/// rows `r`, `r + rows / 4`, `r + 2 rows / 4` and `r + 3 rows / 4` of column `k`, low bits first.
+///
+/// # Errors
+/// A length that does not fit, a code 3, or a scale that is not finite.
+pub fn pack_hf(
+    compute: &Compute,
+    rows: usize,
+    cols: usize,
+    scale: f32,
+    bytes: &[u8],
+) -> Result<TernaryMatrix, KernelError> {
+    check(rows, cols, scale)?;
+    check_multiple("packed uint8", "rows", 4, rows)?;
+    check_length("packed uint8 weights", rows / 4 * cols, bytes)?;
+    pack_rows(compute, rows, cols, scale, |row, _, words| {
+        let (quarter, source) = (row / (rows / 4), row % (rows / 4));
+        let bytes = &bytes[source * cols..][..cols];
+        let (chunks, tail) = bytes.as_chunks::<LINE_INPUTS>();
+        let mut high_and_low = 0;
+        for (word, chunk) in words.iter_mut().zip(chunks) {
+            let codes = u128::from_le_bytes(*chunk) >> (2 * quarter) & (3 * ONES);
+            high_and_low |= codes & codes >> 1;
+            *word = line_word(codes);
+        }
+        if let Some(word) = words.get_mut(chunks.len()) {
+            let mut last = [0b01_01_01_01; LINE_INPUTS];
+            last[..tail.len()].copy_from_slice(tail);
+            let codes = u128::from_le_bytes(last) >> (2 * quarter) & (3 * ONES);
+            high_and_low |= codes & codes >> 1;
+            *word = line_word(codes);
+        }
+        if high_and_low & ONES != 0 {
+            Err(KernelError::InvalidCode { row })
+        } else {
+            Ok(())
+        }
+    })
+}

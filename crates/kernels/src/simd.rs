@@ -1,0 +1,135 @@
+//! The vector that the float kernels are written in: [`LANES`] numbers, whatever the registers' width.
+
+use half::{bf16, f16};
+
+/// Virtual lanes of every float sum: lane `j` adds the elements `i` with `i % 32 == j` in their order.
+pub const LANES: usize = 32;
+
+/// Adding and taking away this constant rounds `|x| < 2^22` to the nearest integer, ties to even; its bits' low end is the integer.
+pub(crate) const ROUND: f32 = 12_582_912.0;
+
+/// The operations of one instruction set on vectors of [`LANES`] numbers.
+///
+/// A value of the implementing type proves that the processor has the instructions. Every operation rounds each lane by
+/// itself as IEEE 754 says, and none fuses a multiplication with an addition, so all implementations give the same bits.
+pub(crate) trait Simd: Copy {
+    /// [`LANES`] f32 values.
+    type F32s: Copy;
+
+    /// How many dot products share a row's loads without spilling registers: 1, 2 or 4.
+    const DOT_TILE: usize;
+
+    fn splat(self, x: f32) -> Self::F32s;
+    fn load(self, x: &[f32; LANES]) -> Self::F32s;
+    /// Little-endian half precision numbers.
+    fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F32s;
+    /// Little-endian upper halves of f32 numbers.
+    fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F32s;
+    /// Signed bytes.
+    fn load_i8(self, x: &[u8; LANES]) -> Self::F32s;
+    fn store(self, a: Self::F32s, out: &mut [f32; LANES]);
+    /// Values that are integers within -128..=127.
+    fn store_i8(self, a: Self::F32s, out: &mut [i8; LANES]);
+
+    fn add(self, a: Self::F32s, b: Self::F32s) -> Self::F32s;
+    fn sub(self, a: Self::F32s, b: Self::F32s) -> Self::F32s;
+    fn mul(self, a: Self::F32s, b: Self::F32s) -> Self::F32s;
+    fn div(self, a: Self::F32s, b: Self::F32s) -> Self::F32s;
+    /// `a < b ? a : b`, so `b` where either is NaN.
+    fn min(self, a: Self::F32s, b: Self::F32s) -> Self::F32s;
+    /// `a > b ? a : b`, so `b` where either is NaN.
+    fn max(self, a: Self::F32s, b: Self::F32s) -> Self::F32s;
+    /// The larger of `|a|` and `|b|`; NaN counts as larger than infinity, so it is never lost.
+    fn max_abs(self, a: Self::F32s, b: Self::F32s) -> Self::F32s;
+    /// `2^n` from `n + ROUND`, for integers `n` within -126..=127.
+    fn exp2_of_rounded(self, a: Self::F32s) -> Self::F32s;
+    /// The sum of the lanes: lane `i` += lane `i + half` for halves 16, 8, 4, 2, 1.
+    fn fold(self, a: Self::F32s) -> f32;
+    /// Asks for the cache line at `x[offset]`, which may lie past the slice's end.
+    fn prefetch(self, x: &[u8], offset: usize);
+}
+
+/// The portable implementation: needs nothing, and is what the others are tested against.
+#[derive(Clone, Copy)]
+pub(crate) struct Scalar;
+
+impl Simd for Scalar {
+    type F32s = [f32; LANES];
+
+    const DOT_TILE: usize = 1;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; LANES] {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> [f32; LANES] {
+        *x
+    }
+    #[inline(always)]
+    fn load_f16(self, x: &[u8; 2 * LANES]) -> [f32; LANES] {
+        std::array::from_fn(|i| f16::from_le_bytes([x[2 * i], x[2 * i + 1]]).to_f32())
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[u8; 2 * LANES]) -> [f32; LANES] {
+        std::array::from_fn(|i| bf16::from_le_bytes([x[2 * i], x[2 * i + 1]]).to_f32())
+    }
+    #[inline(always)]
+    fn load_i8(self, x: &[u8; LANES]) -> [f32; LANES] {
+        x.map(|byte| f32::from(byte.cast_signed()))
+    }
+    #[inline(always)]
+    fn store(self, a: [f32; LANES], out: &mut [f32; LANES]) {
+        *out = a;
+    }
+    #[inline(always)]
+    fn store_i8(self, a: [f32; LANES], out: &mut [i8; LANES]) {
+        *out = a.map(|x| x as i8);
+    }
+
+    #[inline(always)]
+    fn add(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    fn sub(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    fn mul(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn div(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        std::array::from_fn(|i| a[i] / b[i])
+    }
+    #[inline(always)]
+    fn min(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn max(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn max_abs(self, a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        // The bits of non-negative floats order as integers, with NaN on top.
+        std::array::from_fn(|i| f32::from_bits(a[i].abs().to_bits().max(b[i].abs().to_bits())))
+    }
+    #[inline(always)]
+    fn exp2_of_rounded(self, a: [f32; LANES]) -> [f32; LANES] {
+        a.map(|x| f32::from_bits((x.to_bits() << 23).wrapping_add(1.0_f32.to_bits())))
+    }
+    #[inline(always)]
+    fn fold(self, a: [f32; LANES]) -> f32 {
+        let mut lanes = a;
+        for half in [16, 8, 4, 2, 1] {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+        }
+        lanes[0]
+    }
+    #[inline(always)]
+    fn prefetch(self, _x: &[u8], _offset: usize) {}
+}
