@@ -108,7 +108,12 @@ impl RopeScaling {
         match *self {
             Self::None => inv_freq,
             Self::Linear { factor } => inv_freq / factor,
-            Self::Llama3 { factor, low, high, original_context } => {
+            Self::Llama3 {
+                factor,
+                low,
+                high,
+                original_context,
+            } => {
                 let wave_length = 2.0 * std::f64::consts::PI / inv_freq;
                 if wave_length > original_context / low {
                     inv_freq / factor

@@ -20,7 +20,6 @@ use crate::rope::RopeTable;
 use crate::{BatchEntry, LogitsOf, Model, Scratch};
 
 /// Weights of one block. Norms are f32 `[n_embd]`, but `attn_sub_norm` is `[n_head * head_dim]` and `ffn_sub_norm` `[n_ff]`.
-#[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) attn_norm: Vec<f32>,
     pub(crate) wq: Linear,
@@ -36,7 +35,6 @@ pub(crate) struct Layer {
 }
 
 /// A loaded decoder.
-#[derive(Debug)]
 pub struct Decoder {
     pub(crate) config: ModelConfig,
     pub(crate) rope: RopeTable,
@@ -52,7 +50,11 @@ impl Model for Decoder {
     }
 
     fn new_cache(&self) -> KvCache {
-        KvCache::new(self.config.n_layer, self.config.n_kv_head, self.config.head_dim)
+        KvCache::new(
+            self.config.n_layer,
+            self.config.n_kv_head,
+            self.config.head_dim,
+        )
     }
 
     fn forward(
@@ -82,7 +84,11 @@ impl Model for Decoder {
 impl Decoder {
     fn check_tokens(&self, batch: &[BatchEntry<'_>]) -> Result<(), ModelError> {
         let n_vocab = self.config.n_vocab;
-        match batch.iter().flat_map(|entry| entry.tokens).find(|&&id| id as usize >= n_vocab) {
+        match batch
+            .iter()
+            .flat_map(|entry| entry.tokens)
+            .find(|&&id| id as usize >= n_vocab)
+        {
             Some(&id) => Err(ModelError::TokenOutOfRange { id, n_vocab }),
             None => Ok(()),
         }
@@ -101,7 +107,8 @@ impl Decoder {
         for entry in batch {
             for ((i, &id), row) in entry.tokens.iter().enumerate().zip(&mut rows) {
                 embedding.dequantize_row(id as usize, row);
-                self.rope.push_row(entry.cache.len() + i, &mut scratch.cos, &mut scratch.sin);
+                self.rope
+                    .push_row(entry.cache.len() + i, &mut scratch.cos, &mut scratch.sin);
             }
         }
         n
@@ -117,13 +124,46 @@ impl Decoder {
         batch: &mut [BatchEntry<'_>],
         n: usize,
     ) {
-        let ModelConfig { n_head, n_kv_head, head_dim, rms_norm_eps: eps, .. } = self.config;
-        let Scratch { x, normed, q, k, v, attention, projected, cos, sin, quantized, .. } = scratch;
+        let ModelConfig {
+            n_head,
+            n_kv_head,
+            head_dim,
+            rms_norm_eps: eps,
+            ..
+        } = self.config;
+        let Scratch {
+            x,
+            normed,
+            q,
+            k,
+            v,
+            attention,
+            projected,
+            cos,
+            sin,
+            quantized,
+            ..
+        } = scratch;
         normed.resize(x.len(), 0.0);
         compute.rms_norm(x, &layer.attn_norm, eps, n, normed);
-        project(compute, &[&layer.wq, &layer.wk, &layer.wv], normed, n, quantized, &mut [q, k, v]);
+        project(
+            compute,
+            &[&layer.wq, &layer.wk, &layer.wv],
+            normed,
+            n,
+            quantized,
+            &mut [q, k, v],
+        );
         compute.rope(q, n, n_head, head_dim, cos, sin, self.config.rope_pairing);
-        compute.rope(k, n, n_kv_head, head_dim, cos, sin, self.config.rope_pairing);
+        compute.rope(
+            k,
+            n,
+            n_kv_head,
+            head_dim,
+            cos,
+            sin,
+            self.config.rope_pairing,
+        );
 
         attention.resize(q.len(), 0.0);
         let spec = AttentionSpec {
@@ -137,11 +177,21 @@ impl Decoder {
         let mut first = 0;
         for entry in batch {
             let rows = entry.tokens.len();
-            let (kv, qs) = (first * kv_width..(first + rows) * kv_width, first * q_width..(first + rows) * q_width);
+            let (kv, qs) = (
+                first * kv_width..(first + rows) * kv_width,
+                first * q_width..(first + rows) * q_width,
+            );
             entry.cache.write(index, &k[kv.clone()], &v[kv]);
             let position = entry.cache.len();
             let view = entry.cache.view(index, position + rows);
-            compute.attention(&q[qs.clone()], &view, &spec, position, rows, &mut attention[qs]);
+            compute.attention(
+                &q[qs.clone()],
+                &view,
+                &spec,
+                position,
+                rows,
+                &mut attention[qs],
+            );
             first += rows;
         }
 
@@ -153,17 +203,39 @@ impl Decoder {
             }
             None => attention,
         };
-        project(compute, &[&layer.wo], attended, n, quantized, &mut [projected]);
+        project(
+            compute,
+            &[&layer.wo],
+            attended,
+            n,
+            quantized,
+            &mut [projected],
+        );
         compute.add(x, projected);
     }
 
     /// `x += Wdown (act(Wgate h) * (Wup h))`.
     fn ffn_block(&self, layer: &Layer, compute: &Compute, scratch: &mut Scratch, n: usize) {
         let eps = self.config.rms_norm_eps;
-        let Scratch { x, normed, gate, up, projected, quantized, .. } = scratch;
+        let Scratch {
+            x,
+            normed,
+            gate,
+            up,
+            projected,
+            quantized,
+            ..
+        } = scratch;
         normed.resize(x.len(), 0.0);
         compute.rms_norm(x, &layer.ffn_norm, eps, n, normed);
-        project(compute, &[&layer.gate, &layer.up], normed, n, quantized, &mut [gate, up]);
+        project(
+            compute,
+            &[&layer.gate, &layer.up],
+            normed,
+            n,
+            quantized,
+            &mut [gate, up],
+        );
         compute.gated(gate, up, self.config.activation);
         let hidden = match &layer.ffn_sub_norm {
             Some(weight) => {
@@ -173,7 +245,14 @@ impl Decoder {
             }
             None => gate,
         };
-        project(compute, &[&layer.down], hidden, n, quantized, &mut [projected]);
+        project(
+            compute,
+            &[&layer.down],
+            hidden,
+            n,
+            quantized,
+            &mut [projected],
+        );
         compute.add(x, projected);
     }
 
@@ -186,7 +265,12 @@ impl Decoder {
         logits: &mut Vec<f32>,
     ) {
         let n_embd = self.config.n_embd;
-        let Scratch { x, normed, projected, .. } = scratch;
+        let Scratch {
+            x,
+            normed,
+            projected,
+            ..
+        } = scratch;
         projected.clear();
         let mut first = 0;
         for entry in batch {
@@ -203,7 +287,13 @@ impl Decoder {
         logits.resize(rows * self.config.n_vocab, 0.0);
         if rows > 0 {
             normed.resize(projected.len(), 0.0);
-            compute.rms_norm(projected, &self.output_norm, self.config.rms_norm_eps, rows, normed);
+            compute.rms_norm(
+                projected,
+                &self.output_norm,
+                self.config.rms_norm_eps,
+                rows,
+                normed,
+            );
             compute.dense_matmul(&self.head.view(), normed, rows, logits);
         }
     }

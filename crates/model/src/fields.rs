@@ -33,10 +33,18 @@ impl Fields<'_> {
     }
 
     pub(crate) fn missing(&self, key: &str) -> ModelError {
-        ModelError::SettingMissing { place: self.place(), key: self.full_key(key) }
+        ModelError::SettingMissing {
+            place: self.place(),
+            key: self.full_key(key),
+        }
     }
 
-    pub(crate) fn invalid(&self, key: &str, given: impl ToString, expected: impl Into<String>) -> ModelError {
+    pub(crate) fn invalid(
+        &self,
+        key: &str,
+        given: impl ToString,
+        expected: impl Into<String>,
+    ) -> ModelError {
         ModelError::SettingInvalid {
             place: self.place(),
             key: self.full_key(key),
@@ -45,7 +53,12 @@ impl Fields<'_> {
         }
     }
 
-    pub(crate) fn unsupported(&self, key: &str, given: impl ToString, why: impl Into<String>) -> ModelError {
+    pub(crate) fn unsupported(
+        &self,
+        key: &str,
+        given: impl ToString,
+        why: impl Into<String>,
+    ) -> ModelError {
         ModelError::SettingUnsupported {
             place: self.place(),
             key: self.full_key(key),
@@ -60,7 +73,9 @@ impl Fields<'_> {
         let number = match self {
             Self::Json(object) => match object.get(key) {
                 None | Some(Value::Null) => return Ok(None),
-                Some(value) => value.as_u64().ok_or_else(|| self.invalid(key, value, expected()))?,
+                Some(value) => value
+                    .as_u64()
+                    .ok_or_else(|| self.invalid(key, value, expected()))?,
             },
             Self::Gguf(metadata, _) => match metadata.u64(&self.full_key(key))? {
                 None => return Ok(None),
@@ -70,12 +85,15 @@ impl Fields<'_> {
         if !(1..=max).contains(&number) {
             return Err(self.invalid(key, number, expected()));
         }
-        usize::try_from(number).map(Some).map_err(|_| self.invalid(key, number, expected()))
+        usize::try_from(number)
+            .map(Some)
+            .map_err(|_| self.invalid(key, number, expected()))
     }
 
     /// A width or count that must be there.
     pub(crate) fn required_size(&self, key: &str) -> Result<usize, ModelError> {
-        self.size(key, MAX_DIMENSION)?.ok_or_else(|| self.missing(key))
+        self.size(key, MAX_DIMENSION)?
+            .ok_or_else(|| self.missing(key))
     }
 
     /// The number of decoder blocks.
@@ -88,7 +106,9 @@ impl Fields<'_> {
         let number = match self {
             Self::Json(object) => match object.get(key) {
                 None | Some(Value::Null) => return Ok(None),
-                Some(value) => value.as_f64().ok_or_else(|| self.invalid(key, value, "a number"))?,
+                Some(value) => value
+                    .as_f64()
+                    .ok_or_else(|| self.invalid(key, value, "a number"))?,
             },
             Self::Gguf(metadata, _) => match metadata.f64(&self.full_key(key))? {
                 None => return Ok(None),

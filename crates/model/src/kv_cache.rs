@@ -38,7 +38,15 @@ impl KvCache {
     /// An empty cache; memory is taken as positions are added.
     #[must_use]
     pub fn new(n_layer: usize, n_kv_head: usize, head_dim: usize) -> Self {
-        Self { shape: KvShape { n_layer, n_kv_head, head_dim }, blocks: Vec::new(), len: 0 }
+        Self {
+            shape: KvShape {
+                n_layer,
+                n_kv_head,
+                head_dim,
+            },
+            blocks: Vec::new(),
+            len: 0,
+        }
     }
 
     /// Positions held.
@@ -76,7 +84,9 @@ impl KvCache {
             let mut block: Vec<f32> = Vec::new();
             block
                 .try_reserve_exact(floats)
-                .map_err(|_| ModelError::OutOfMemory { bytes: floats * size_of::<f32>() })?;
+                .map_err(|_| ModelError::OutOfMemory {
+                    bytes: floats * size_of::<f32>(),
+                })?;
             block.resize(floats, 0.0);
             self.blocks.push(block.into_boxed_slice());
         }
@@ -86,7 +96,11 @@ impl KvCache {
     /// Writes the rows `k` and `v`, `[n][n_kv_head * head_dim]`, of `layer` at the positions from `len` on, which
     /// [`reserve`](Self::reserve) made room for. The length moves with [`advance`](Self::advance), once a pass.
     pub(crate) fn write(&mut self, layer: usize, k: &[f32], v: &[f32]) {
-        let KvShape { n_kv_head, head_dim, .. } = self.shape;
+        let KvShape {
+            n_kv_head,
+            head_dim,
+            ..
+        } = self.shape;
         let width = n_kv_head * head_dim;
         let plane = self.shape.plane();
         let base = layer * 2 * plane;
@@ -111,7 +125,17 @@ impl KvCache {
     pub(crate) fn view(&self, layer: usize, len: usize) -> KvView<'_> {
         let plane = self.shape.plane();
         let base = layer * 2 * plane;
-        KvView::new(&self.blocks, base, base + plane, len)
+        let planes = |from: usize| {
+            self.blocks
+                .iter()
+                .map(|block| &block[from..from + plane])
+                .collect()
+        };
+        KvView {
+            k: planes(base),
+            v: planes(base + plane),
+            len,
+        }
     }
 }
 

@@ -9,18 +9,32 @@ pub(crate) struct DenseTensor {
     rows: usize,
     cols: usize,
     dtype: DenseType,
+    type_name: &'static str,
     bytes: Bytes,
 }
 
 impl DenseTensor {
     /// Checks the length once; [`view`](Self::view) relies on it.
-    pub(crate) fn new(rows: usize, cols: usize, dtype: DenseType, bytes: Bytes) -> Result<Self, KernelError> {
+    pub(crate) fn new(
+        rows: usize,
+        cols: usize,
+        dtype: DenseType,
+        type_name: &'static str,
+        bytes: Bytes,
+    ) -> Result<Self, KernelError> {
         DenseMatrix::new(rows, cols, dtype, &bytes)?;
-        Ok(Self { rows, cols, dtype, bytes })
+        Ok(Self {
+            rows,
+            cols,
+            dtype,
+            type_name,
+            bytes,
+        })
     }
 
-    pub(crate) fn dtype(&self) -> DenseType {
-        self.dtype
+    /// The type as the file format spells it.
+    pub(crate) fn type_name(&self) -> &'static str {
+        self.type_name
     }
 
     /// Whether both are the same bytes of the same file.
@@ -40,7 +54,6 @@ impl DenseTensor {
 }
 
 /// `y = W x`, in the arithmetic that the weights were trained for.
-#[derive(Debug)]
 pub(crate) enum Linear {
     /// Weights in {-1, 0, +1} times one scale; activations are rounded to int8 per token.
     Ternary(TernaryMatrix),

@@ -14,7 +14,12 @@ impl RopeTable {
     /// `theta^(-2i / head_dim)` for the pairs `i`, scaled.
     ///
     /// `factors` is GGUF's `rope_freqs.weight`: one divisor per pair.
-    pub(crate) fn new(head_dim: usize, theta: f64, scaling: &RopeScaling, factors: Option<&[f32]>) -> Self {
+    pub(crate) fn new(
+        head_dim: usize,
+        theta: f64,
+        scaling: &RopeScaling,
+        factors: Option<&[f32]>,
+    ) -> Self {
         let mut inv_freq: Vec<f64> = (0..head_dim / 2)
             .map(|i| 1.0 / libm::pow(theta, 2.0 * i as f64 / head_dim as f64))
             .map(|inv| scaling.apply(inv))
@@ -52,10 +57,18 @@ mod tests {
 
     #[test]
     fn llama3_scaling_leaves_short_waves_and_divides_long_ones() {
-        let scaling = RopeScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original_context: 8192.0 };
+        let scaling = RopeScaling::Llama3 {
+            factor: 8.0,
+            low: 1.0,
+            high: 4.0,
+            original_context: 8192.0,
+        };
         assert_eq!(scaling.apply(1.0), 1.0);
         assert_eq!(scaling.apply(1e-6), 1e-6 / 8.0);
         let between = scaling.apply(2.0 * std::f64::consts::PI / 4096.0);
-        assert!(between < 2.0 * std::f64::consts::PI / 4096.0 && between > 2.0 * std::f64::consts::PI / 32768.0);
+        assert!(
+            between < 2.0 * std::f64::consts::PI / 4096.0
+                && between > 2.0 * std::f64::consts::PI / 32768.0
+        );
     }
 }

@@ -1,7 +1,10 @@
 //! Tensors of a model file, checked against the configuration and brought into the form the forward pass takes.
 
 use llm_format::{Dtype, ModelFile, Tensor};
-use llm_kernels::{Compute, DenseMatrix, DenseType, KernelError, TernaryMatrix, pack};
+use llm_kernels::{
+    Compute, DenseMatrix, DenseType, KernelError, TernaryMatrix, pack_hf, pack_i2s, pack_master,
+    pack_tq1_0, pack_tq2_0,
+};
 
 use crate::error::ModelError;
 use crate::linear::{DenseTensor, Linear};
@@ -29,12 +32,18 @@ pub(crate) enum ScaleDirection {
 impl TernaryRule {
     /// Nothing is ternary but what the tensor types say.
     pub(crate) fn by_type() -> Self {
-        Self { master: false, scale: None, skip: Vec::new() }
+        Self {
+            master: false,
+            scale: None,
+            skip: Vec::new(),
+        }
     }
 
     fn skips(&self, module: &str) -> bool {
         self.skip.iter().any(|key| {
-            module == key || module.ends_with(&format!(".{key}")) || module.contains(&format!("{key}."))
+            module == key
+                || module.ends_with(&format!(".{key}"))
+                || module.contains(&format!("{key}."))
         })
     }
 }
@@ -73,7 +82,15 @@ impl<'a> WeightReader<'a> {
         progress: &'a mut dyn FnMut(usize, usize),
     ) -> Self {
         let total = file.tensors().map(|tensor| tensor.bytes.len()).sum();
-        Self { file, compute, rule, progress, done: 0, total, tally: Tally::default() }
+        Self {
+            file,
+            compute,
+            rule,
+            progress,
+            done: 0,
+            total,
+            tally: Tally::default(),
+        }
     }
 
     /// Whether the file holds a tensor of that name.
@@ -87,19 +104,30 @@ impl<'a> WeightReader<'a> {
         expect_shape(&tensor, &[len])?;
         let values = self.float_values(&tensor)?;
         if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
-            return Err(ModelError::TensorValue { name: tensor.name, found: bad.to_string() });
+            return Err(ModelError::TensorValue {
+                name: tensor.name,
+                found: bad.to_string(),
+            });
         }
         self.count(&tensor, len, 4 * len, 4 * len);
         Ok(values)
     }
 
     /// A matrix `[rows, cols]` that stays in the file: the embedding, the head.
-    pub(crate) fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<DenseTensor, ModelError> {
+    pub(crate) fn matrix(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<DenseTensor, ModelError> {
         let tensor = self.tensor(name)?;
         expect_shape(&tensor, &[rows, cols])?;
         let dtype = dense_type(tensor.dtype).ok_or_else(|| wrong_type(&tensor, DENSE_TYPES))?;
-        let dense = DenseTensor::new(rows, cols, dtype, tensor.bytes.clone())
-            .map_err(|source| ModelError::Weights { name: name.to_owned(), source })?;
+        let dense = DenseTensor::new(rows, cols, dtype, tensor.dtype.name(), tensor.bytes.clone())
+            .map_err(|source| ModelError::Weights {
+                name: name.to_owned(),
+                source,
+            })?;
         self.count(&tensor, rows * cols, tensor.bytes.len(), 0);
         Ok(dense)
     }
@@ -107,15 +135,24 @@ impl<'a> WeightReader<'a> {
     /// The rows of a matrix, for a vocabulary whose size only the embedding tells.
     pub(crate) fn rows_of(&self, name: &str) -> Result<usize, ModelError> {
         let tensor = self.tensor(name)?;
-        tensor.shape.first().copied().ok_or(ModelError::TensorShape {
-            name: tensor.name,
-            expected: vec![0, 0],
-            found: tensor.shape,
-        })
+        tensor
+            .shape
+            .first()
+            .copied()
+            .ok_or(ModelError::TensorShape {
+                name: tensor.name,
+                expected: vec![0, 0],
+                found: tensor.shape,
+            })
     }
 
     /// The projection `module`, `[rows, cols]`: `module.weight` and what goes with it.
-    pub(crate) fn linear(&mut self, module: &str, rows: usize, cols: usize) -> Result<Linear, ModelError> {
+    pub(crate) fn linear(
+        &mut self,
+        module: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Linear, ModelError> {
         let name = format!("{module}.weight");
         if self.has(&format!("{module}.bias")) {
             return Err(ModelError::TensorType {
@@ -126,14 +163,26 @@ impl<'a> WeightReader<'a> {
         }
         let tensor = self.tensor(&name)?;
         let packed_hf = tensor.dtype == Dtype::U8;
-        let expected = if packed_hf { [rows.div_ceil(4), cols] } else { [rows, cols] };
+        let expected = if packed_hf {
+            [rows.div_ceil(4), cols]
+        } else {
+            [rows, cols]
+        };
         expect_shape(&tensor, &expected)?;
         let matrix = match tensor.dtype {
             Dtype::U8 => Some(self.packed(module, &tensor, rows, cols)?),
-            Dtype::I2S => Some(self.packing(&name, |compute| pack::i2s(compute, rows, cols, &tensor.bytes))?),
-            Dtype::Tq1_0 => self.packing(&name, |compute| pack::tq1_0(compute, rows, cols, &tensor.bytes))?,
-            Dtype::Tq2_0 => self.packing(&name, |compute| pack::tq2_0(compute, rows, cols, &tensor.bytes))?,
-            Dtype::F32 | Dtype::F16 | Dtype::Bf16 if self.rule.master && !self.rule.skips(module) => {
+            Dtype::I2S => Some(self.packing(&name, |compute| {
+                pack_i2s(compute, rows, cols, &tensor.bytes)
+            })?),
+            Dtype::Tq1_0 => self.packing(&name, |compute| {
+                pack_tq1_0(compute, rows, cols, &tensor.bytes)
+            })?,
+            Dtype::Tq2_0 => self.packing(&name, |compute| {
+                pack_tq2_0(compute, rows, cols, &tensor.bytes)
+            })?,
+            Dtype::F32 | Dtype::F16 | Dtype::Bf16
+                if self.rule.master && !self.rule.skips(module) =>
+            {
                 Some(self.master(module, &tensor, rows, cols)?)
             }
             _ => None,
@@ -145,7 +194,11 @@ impl<'a> WeightReader<'a> {
     }
 
     fn tensor(&self, name: &str) -> Result<Tensor, ModelError> {
-        self.file.tensor(name).ok_or_else(|| ModelError::TensorMissing { name: name.to_owned() })
+        self.file
+            .tensor(name)
+            .ok_or_else(|| ModelError::TensorMissing {
+                name: name.to_owned(),
+            })
     }
 
     fn packing<T>(
@@ -153,11 +206,20 @@ impl<'a> WeightReader<'a> {
         name: &str,
         pack: impl FnOnce(&Compute) -> Result<T, KernelError>,
     ) -> Result<T, ModelError> {
-        pack(self.compute).map_err(|source| ModelError::Weights { name: name.to_owned(), source })
+        pack(self.compute).map_err(|source| ModelError::Weights {
+            name: name.to_owned(),
+            source,
+        })
     }
 
     /// Hugging Face's packed uint8 with its `weight_scale`.
-    fn packed(&self, module: &str, tensor: &Tensor, rows: usize, cols: usize) -> Result<TernaryMatrix, ModelError> {
+    fn packed(
+        &self,
+        module: &str,
+        tensor: &Tensor,
+        rows: usize,
+        cols: usize,
+    ) -> Result<TernaryMatrix, ModelError> {
         let Some(direction) = self.rule.scale else {
             return Err(ModelError::TensorType {
                 name: tensor.name.clone(),
@@ -170,26 +232,41 @@ impl<'a> WeightReader<'a> {
             ScaleDirection::Multiply => scale,
             ScaleDirection::Divide => 1.0 / scale,
         };
-        self.packing(&tensor.name, |compute| pack::hf(compute, rows, cols, scale, &tensor.bytes))
+        self.packing(&tensor.name, |compute| {
+            pack_hf(compute, rows, cols, scale, &tensor.bytes)
+        })
     }
 
     /// `module.weight_scale`: one float.
     fn weight_scale(&self, module: &str) -> Result<f32, ModelError> {
         let tensor = self.tensor(&format!("{module}.weight_scale"))?;
         if tensor.shape.iter().product::<usize>() != 1 {
-            return Err(ModelError::TensorShape { name: tensor.name, expected: vec![1], found: tensor.shape });
+            return Err(ModelError::TensorShape {
+                name: tensor.name,
+                expected: vec![1],
+                found: tensor.shape,
+            });
         }
         let scale = self.float_values(&tensor)?[0];
         if scale.is_finite() {
             Ok(scale)
         } else {
-            Err(ModelError::TensorValue { name: tensor.name, found: format!("a scale of {scale}") })
+            Err(ModelError::TensorValue {
+                name: tensor.name,
+                found: format!("a scale of {scale}"),
+            })
         }
     }
 
     /// Full-precision weights rounded to ternary as the reference does at load; or, with a `weight_scale` beside them,
     /// weights that are -1, 0 and 1 already.
-    fn master(&self, module: &str, tensor: &Tensor, rows: usize, cols: usize) -> Result<TernaryMatrix, ModelError> {
+    fn master(
+        &self,
+        module: &str,
+        tensor: &Tensor,
+        rows: usize,
+        cols: usize,
+    ) -> Result<TernaryMatrix, ModelError> {
         if self.has(&format!("{module}.weight_scale")) {
             return Err(ModelError::TensorType {
                 name: tensor.name.clone(),
@@ -198,28 +275,49 @@ impl<'a> WeightReader<'a> {
             });
         }
         let dtype = dense_type(tensor.dtype).ok_or_else(|| wrong_type(tensor, DENSE_TYPES))?;
-        self.packing(&tensor.name, |compute| pack::master(compute, rows, cols, dtype, &tensor.bytes))
+        self.packing(&tensor.name, |compute| {
+            pack_master(compute, rows, cols, dtype, &tensor.bytes)
+        })
     }
 
     fn ternary(&mut self, matrix: TernaryMatrix, module: &str, tensor: &Tensor) -> Linear {
-        if matrix.is_zero() {
+        if matrix.count_nonzero() == 0 {
             self.tally.all_zero.push(format!("{module}.weight"));
         }
         self.tally.ternary_parameters += (matrix.rows() * matrix.cols()) as u64;
         self.note_type("ternary");
-        self.count(tensor, matrix.rows() * matrix.cols(), matrix.n_bytes(), matrix.n_bytes());
+        self.count(
+            tensor,
+            matrix.rows() * matrix.cols(),
+            matrix.bytes(),
+            matrix.bytes(),
+        );
         // The packed copy serves from here on: the mapped pages need not stay in memory beside it.
         tensor.bytes.release();
         Linear::Ternary(matrix)
     }
 
-    fn dense(&mut self, module: &str, tensor: &Tensor, rows: usize, cols: usize) -> Result<Linear, ModelError> {
+    fn dense(
+        &mut self,
+        module: &str,
+        tensor: &Tensor,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Linear, ModelError> {
         let dtype = dense_type(tensor.dtype).ok_or_else(|| wrong_type(tensor, DENSE_TYPES))?;
         let scale_name = format!("{module}.scale");
-        let scale = if self.has(&scale_name) { self.vector(&scale_name, 1)?[0] } else { 1.0 };
-        let weights = DenseTensor::new(rows, cols, dtype, tensor.bytes.clone())
-            .map_err(|source| ModelError::Weights { name: tensor.name.clone(), source })?;
-        self.note_type(dtype.name());
+        let scale = if self.has(&scale_name) {
+            self.vector(&scale_name, 1)?[0]
+        } else {
+            1.0
+        };
+        let weights =
+            DenseTensor::new(rows, cols, dtype, tensor.dtype.name(), tensor.bytes.clone())
+                .map_err(|source| ModelError::Weights {
+                    name: tensor.name.clone(),
+                    source,
+                })?;
+        self.note_type(tensor.dtype.name());
         self.count(tensor, rows * cols, tensor.bytes.len(), 0);
         Ok(Linear::Dense { weights, scale })
     }
@@ -233,13 +331,21 @@ impl<'a> WeightReader<'a> {
         let len = tensor.shape.iter().product();
         let mut values = vec![0.0; len];
         DenseMatrix::new(1, len, dtype, &tensor.bytes)
-            .map_err(|source| ModelError::Weights { name: tensor.name.clone(), source })?
+            .map_err(|source| ModelError::Weights {
+                name: tensor.name.clone(),
+                source,
+            })?
             .dequantize_row(0, &mut values);
         Ok(values)
     }
 
     fn note_type(&mut self, name: &str) {
-        if !self.tally.projection_types.iter().any(|known| known == name) {
+        if !self
+            .tally
+            .projection_types
+            .iter()
+            .any(|known| known == name)
+        {
             self.tally.projection_types.push(name.to_owned());
         }
     }
@@ -253,10 +359,15 @@ impl<'a> WeightReader<'a> {
     }
 }
 
-const DENSE_TYPES: &str = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K … Q6_K, TQ1_0 or TQ2_0";
+const DENSE_TYPES: &str =
+    "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K … Q6_K, TQ1_0 or TQ2_0";
 
 fn wrong_type(tensor: &Tensor, expected: &'static str) -> ModelError {
-    ModelError::TensorType { name: tensor.name.clone(), found: tensor.dtype.to_string(), expected }
+    ModelError::TensorType {
+        name: tensor.name.clone(),
+        found: tensor.dtype.to_string(),
+        expected,
+    }
 }
 
 fn expect_shape(tensor: &Tensor, expected: &[usize]) -> Result<(), ModelError> {

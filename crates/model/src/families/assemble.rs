@@ -17,27 +17,53 @@ pub(super) fn decoder(
     compute: &Compute,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Decoder, ModelError> {
-    let Recipe { mut config, names, sub_norms, rule, tied, rope_factors } = recipe;
+    let Recipe {
+        mut config,
+        names,
+        sub_norms,
+        rule,
+        tied,
+        rope_factors,
+    } = recipe;
     let mut reader = WeightReader::new(file, compute, rule, progress);
     if config.n_vocab == 0 {
         config.n_vocab = reader.rows_of(&weight(names.embedding))?;
     }
     let embedding = reader.matrix(&weight(names.embedding), config.n_vocab, config.n_embd)?;
     let factors = match rope_factors {
-        Some(name) if reader.has(name) => Some(rope_factor_values(&mut reader, name, config.head_dim)?),
+        Some(name) if reader.has(name) => {
+            Some(rope_factor_values(&mut reader, name, config.head_dim)?)
+        }
         _ => None,
     };
     let mut layers = Vec::new();
     for index in 0..config.n_layer {
         let prefix = format!("{}{index}.", names.block_prefix);
-        layers.push(layer(&mut reader, &prefix, names.block, sub_norms, &config)?);
+        layers.push(layer(
+            &mut reader,
+            &prefix,
+            names.block,
+            sub_norms,
+            &config,
+        )?);
     }
     let output_norm = reader.vector(&weight(names.output_norm), config.n_embd)?;
     let head = head(&mut reader, &names, tied, &embedding, &config)?;
-    let rope =
-        RopeTable::new(config.head_dim, config.rope_theta, &config.rope_scaling, factors.as_deref());
+    let rope = RopeTable::new(
+        config.head_dim,
+        config.rope_theta,
+        &config.rope_scaling,
+        factors.as_deref(),
+    );
     fill_counts(&mut config, reader.tally, &embedding, &head);
-    Ok(Decoder { config, rope, embedding, layers, output_norm, head })
+    Ok(Decoder {
+        config,
+        rope,
+        embedding,
+        layers,
+        output_norm,
+        head,
+    })
 }
 
 fn weight(module: &str) -> String {
@@ -51,7 +77,14 @@ fn layer(
     sub_norms: bool,
     config: &ModelConfig,
 ) -> Result<Layer, ModelError> {
-    let ModelConfig { n_embd, n_ff, n_head, n_kv_head, head_dim, .. } = *config;
+    let ModelConfig {
+        n_embd,
+        n_ff,
+        n_head,
+        n_kv_head,
+        head_dim,
+        ..
+    } = *config;
     let (q_width, kv_width) = (n_head * head_dim, n_kv_head * head_dim);
     let module = |name: &str| format!("{prefix}{name}");
     let norm = |name: &str| weight(&module(name));
@@ -67,7 +100,9 @@ fn layer(
         ffn_norm: reader.vector(&norm(names.ffn_norm), n_embd)?,
         gate: reader.linear(&module(names.gate), n_ff, n_embd)?,
         up: reader.linear(&module(names.up), n_ff, n_embd)?,
-        ffn_sub_norm: sub_norms.then(|| reader.vector(&norm(names.ffn_sub_norm), n_ff)).transpose()?,
+        ffn_sub_norm: sub_norms
+            .then(|| reader.vector(&norm(names.ffn_sub_norm), n_ff))
+            .transpose()?,
         down: reader.linear(&module(names.down), n_embd, n_ff)?,
     })
 }
@@ -95,19 +130,35 @@ fn rope_factor_values(
 ) -> Result<Vec<f32>, ModelError> {
     let factors = reader.vector(name, head_dim / 2)?;
     match factors.iter().find(|&&factor| factor <= 0.0) {
-        Some(bad) => Err(ModelError::TensorValue { name: name.to_owned(), found: format!("a factor of {bad}") }),
+        Some(bad) => Err(ModelError::TensorValue {
+            name: name.to_owned(),
+            found: format!("a factor of {bad}"),
+        }),
         None => Ok(factors),
     }
 }
 
-fn fill_counts(config: &mut ModelConfig, tally: Tally, embedding: &DenseTensor, head: &DenseTensor) {
+fn fill_counts(
+    config: &mut ModelConfig,
+    tally: Tally,
+    embedding: &DenseTensor,
+    head: &DenseTensor,
+) {
     config.parameters = tally.parameters;
     config.ternary_parameters = tally.ternary_parameters;
     config.resident_bytes = tally.resident_bytes;
     config.bits_per_weight = tally.stored_bytes as f64 * 8.0 / tally.parameters.max(1) as f64;
     // A decoded token reads everything but the embedding, of which it reads one row (all of it when it is the head).
-    config.weight_bytes = tally.stored_bytes - if head.is_same(embedding) { 0 } else { embedding.n_bytes() as u64 };
-    config.weight_types =
-        format!("projections {}, head {}", tally.projection_types.join("+"), head.dtype().name());
+    config.weight_bytes = tally.stored_bytes
+        - if head.is_same(embedding) {
+            0
+        } else {
+            embedding.n_bytes() as u64
+        };
+    config.weight_types = format!(
+        "projections {}, head {}",
+        tally.projection_types.join("+"),
+        head.type_name()
+    );
     config.all_zero_tensors = tally.all_zero;
 }

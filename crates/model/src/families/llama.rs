@@ -8,7 +8,9 @@ pub(super) const LLAMA: Family = Family {
     hf_architectures: &["LlamaForCausalLM"],
     hf_model_types: &["llama"],
     gguf_architectures: &["llama"],
-    hf_names: &BlockNames { ..*bitnet::BITNET.hf_names },
+    hf_names: &BlockNames {
+        ..*bitnet::BITNET.hf_names
+    },
     sub_norms: false,
     activation: Activation::Silu,
     // Converters permute the query and key rows of this architecture so that rotated pairs lie side by side.

@@ -92,7 +92,13 @@ pub(crate) fn load(
 }
 
 fn unsupported(architecture: &str) -> ModelError {
-    let names = |family: &&Family| family.hf_architectures.iter().chain(family.gguf_architectures).copied();
+    let names = |family: &&Family| {
+        family
+            .hf_architectures
+            .iter()
+            .chain(family.gguf_architectures)
+            .copied()
+    };
     let supported: Vec<&str> = FAMILIES.iter().flat_map(names).collect();
     ModelError::UnsupportedArchitecture {
         architecture: architecture.chars().take(60).collect(),
