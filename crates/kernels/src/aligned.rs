@@ -41,5 +41,5 @@ fn initialize(lines: &mut [MaybeUninit<Line>], value: Line) -> &mut [Line] {
         line.write(value);
     }
     // SAFETY: every element was written in the loop above.
-    unsafe { lines.assume_init_mut() }
+    unsafe { &mut *(std::ptr::from_mut(lines) as *mut [Line]) }
 }

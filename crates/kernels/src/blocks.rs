@@ -155,7 +155,7 @@ fn scales_and_minima(s: &[u8], d: f32, dmin: f32) -> [(f32, f32); 8] {
 /// Nibble of value `j` of 256: bytes of 64 values, low nibbles for the first 32.
 fn nibble_of_64(bytes: &[u8], j: usize) -> u8 {
     let byte = bytes[32 * (j / 64) + j % 32];
-    if j / 32 % 2 == 0 {
+    if (j / 32).is_multiple_of(2) {
         byte & 15
     } else {
         byte >> 4
@@ -203,7 +203,7 @@ pub(crate) fn tq1_0_codes(block: &[u8; 54]) -> [u8; 256] {
         };
         // A byte holds ceil(256 n / 243), so the digit is the integer part after multiplying by powers of three.
         let fraction = block[byte].wrapping_mul(POWERS[digit]);
-        (u16::from(fraction) * 3 >> 8) as u8
+        ((u16::from(fraction) * 3) >> 8) as u8
     })
 }
 

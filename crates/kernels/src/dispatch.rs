@@ -3,7 +3,7 @@
 use crate::aligned::Line;
 use crate::compute::Activation;
 use crate::ternary::{PANEL_ROWS, PANEL_TILE, TOKEN_TILE};
-use crate::{Kernels, portable};
+use crate::{Isa, Kernels, portable};
 
 /// Binds the kernels of `float.rs` to a [`Simd`](crate::simd::Simd) value, under the given attributes.
 macro_rules! float_kernels {
@@ -62,6 +62,15 @@ pub(crate) use float_kernels;
 macro_rules! dispatch {
     ($kernels:expr, $function:ident($($argument:expr),*)) => {
         match $kernels.isa() {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Kernels` of this ISA exists only where detection found its features.
+            Isa::Avx2 => unsafe { crate::x86_64::avx2::$function($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512Vnni => unsafe { crate::x86_64::avx512_vnni::$function($($argument),*) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            Isa::Neon => unsafe { crate::aarch64::neon::$function($($argument),*) },
             _ => portable::$function($($argument),*),
         }
     };

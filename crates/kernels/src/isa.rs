@@ -47,6 +47,12 @@ impl Isa {
     pub fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => crate::x86_64::avx2::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => crate::x86_64::avx512_vnni::is_available(),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => crate::aarch64::neon::is_available(),
             _ => false,
         }
     }

@@ -24,6 +24,9 @@ mod quantize;
 mod simd;
 mod ternary;
 
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
 pub use attention::{AttentionSpec, KV_BLOCK, KvView};
 pub use compute::{Activation, Compute, RopePairing};
 pub use dense::{DenseMatrix, DenseType};

@@ -1,0 +1,312 @@
+//! AVX2: `vpmaddubsw` takes 32 codes and 32 activations to 16 sums of two products; f32 vectors are four registers.
+//!
+//! Needs AVX2 and F16C (half precision conversion).
+
+use std::arch::x86_64::*;
+
+use crate::aligned::Line;
+use crate::float::PREFETCH_BYTES;
+use crate::simd::{LANES, Simd};
+use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
+
+/// Lines after which 16-bit sums are widened: each line adds four sums of two products of at most 2 x 128, and
+/// 15 x 4 x 512 = 30720 <= 32767.
+const LINES_PER_WIDENING: usize = 15;
+
+/// Whether this processor has the instructions.
+pub(crate) fn is_available() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c")
+}
+
+crate::dispatch::float_kernels!(Avx2::new(), #[target_feature(enable = "avx2,f16c")]);
+
+/// [`portable::ternary_tile`](crate::portable::ternary_tile); the lengths are checked by the dispatcher.
+#[target_feature(enable = "avx2,f16c")]
+pub(crate) fn ternary_tile(
+    panels: &[Line],
+    lines: usize,
+    x: &[i8],
+    stride: usize,
+    n: usize,
+    acc: &mut [[i32; PANEL_ROWS]],
+) {
+    for (panel, acc) in panels.chunks_exact(lines).zip(acc.chunks_exact_mut(n)) {
+        let mut t = 0;
+        while t < n {
+            let (x, acc) = (&x[t * stride..], &mut acc[t..]);
+            t += match n - t {
+                4.. => panel_times_rows::<4>(panel, x, stride, acc),
+                2 | 3 => panel_times_rows::<2>(panel, x, stride, acc),
+                _ => panel_times_rows::<1>(panel, x, stride, acc),
+            };
+        }
+    }
+}
+
+/// One panel and `N` rows, eight rows of the panel in a register; returns `N`.
+#[target_feature(enable = "avx2,f16c")]
+fn panel_times_rows<const N: usize>(
+    panel: &[Line],
+    x: &[i8],
+    stride: usize,
+    acc: &mut [[i32; PANEL_ROWS]],
+) -> usize {
+    // |sum| <= 2 x 128 x 2^22 inputs = 2^30.
+    let mut sums = [[_mm256_setzero_si256(); 2]; N];
+    let ones = _mm256_set1_epi16(1);
+    let mut start = 0;
+    for lines in panel.chunks(LINES_PER_WIDENING) {
+        let narrow = lines_times_rows::<N>(lines, &x[start * LINE_INPUTS..], stride);
+        for t in 0..N {
+            for half in 0..2 {
+                sums[t][half] =
+                    _mm256_add_epi32(sums[t][half], _mm256_madd_epi16(narrow[t][half], ones));
+            }
+        }
+        start += lines.len();
+    }
+    for t in 0..N {
+        let out: *mut __m256i = acc[t].as_mut_ptr().cast();
+        // SAFETY: the 16 sums of a row are two registers; unaligned stores.
+        unsafe {
+            _mm256_storeu_si256(out, sums[t][0]);
+            _mm256_storeu_si256(out.add(1), sums[t][1]);
+        }
+    }
+    N
+}
+
+/// At most [`LINES_PER_WIDENING`] lines: two 16-bit sums for each row of the panel.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+fn lines_times_rows<const N: usize>(lines: &[Line], x: &[i8], stride: usize) -> [[__m256i; 2]; N] {
+    assert!(
+        x.len() >= (N - 1) * stride + lines.len() * LINE_INPUTS,
+        "token rows too short"
+    );
+    let mask = _mm256_set1_epi8(3);
+    let mut sums = [[_mm256_setzero_si256(); 2]; N];
+    for (index, line) in lines.iter().enumerate() {
+        let bytes: *const __m256i = line.0.as_ptr().cast();
+        prefetch(bytes.cast());
+        // SAFETY: a line is two registers, and is aligned to 64 bytes.
+        let mut codes = unsafe { [_mm256_load_si256(bytes), _mm256_load_si256(bytes.add(1))] };
+        for group in 0..LINE_INPUTS / 4 {
+            let low = [
+                _mm256_and_si256(codes[0], mask),
+                _mm256_and_si256(codes[1], mask),
+            ];
+            for t in 0..N {
+                let at = t * stride + index * LINE_INPUTS + 4 * group;
+                // SAFETY: the assertion above covers row t up to the last line.
+                let inputs = unsafe { x.as_ptr().add(at).cast::<i32>().read_unaligned() };
+                let inputs = _mm256_set1_epi32(inputs);
+                for half in 0..2 {
+                    // Codes are the unsigned operand, so activations of -128 are as good as any.
+                    let products = _mm256_maddubs_epi16(low[half], inputs);
+                    sums[t][half] = _mm256_add_epi16(sums[t][half], products);
+                }
+            }
+            codes = [
+                _mm256_srli_epi16::<2>(codes[0]),
+                _mm256_srli_epi16::<2>(codes[1]),
+            ];
+        }
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn prefetch(line: *const i8) {
+    _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(PREFETCH_BYTES));
+}
+
+/// Proof that the processor has AVX2 and F16C.
+#[derive(Clone, Copy)]
+struct Avx2(());
+
+impl Avx2 {
+    #[inline]
+    #[target_feature(enable = "avx2,f16c")]
+    fn new() -> Self {
+        Self(())
+    }
+}
+
+/// Applies an operation on registers to each of the four.
+macro_rules! lanewise {
+    ($name:ident($($argument:ident),*), $instruction:ident) => {
+        #[inline(always)]
+        fn $name(self, $($argument: [__m256; 4]),*) -> [__m256; 4] {
+            // SAFETY: `self` proves the instructions.
+            unsafe {
+                [
+                    $instruction($($argument[0]),*),
+                    $instruction($($argument[1]),*),
+                    $instruction($($argument[2]),*),
+                    $instruction($($argument[3]),*),
+                ]
+            }
+        }
+    };
+}
+
+impl Simd for Avx2 {
+    type F32s = [__m256; 4];
+
+    const DOT_TILE: usize = 2;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [__m256; 4] {
+        // SAFETY: `self` proves the instructions.
+        unsafe { [_mm256_set1_ps(x); 4] }
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> [__m256; 4] {
+        let x = x.as_ptr();
+        // SAFETY: `self` proves the instructions; the array is four registers; unaligned loads.
+        unsafe {
+            [
+                _mm256_loadu_ps(x),
+                _mm256_loadu_ps(x.add(8)),
+                _mm256_loadu_ps(x.add(16)),
+                _mm256_loadu_ps(x.add(24)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn load_f16(self, x: &[u8; 2 * LANES]) -> [__m256; 4] {
+        let x: *const __m128i = x.as_ptr().cast();
+        // SAFETY: `self` proves the instructions; the array is four half registers; unaligned loads.
+        unsafe {
+            [
+                _mm256_cvtph_ps(_mm_loadu_si128(x)),
+                _mm256_cvtph_ps(_mm_loadu_si128(x.add(1))),
+                _mm256_cvtph_ps(_mm_loadu_si128(x.add(2))),
+                _mm256_cvtph_ps(_mm_loadu_si128(x.add(3))),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[u8; 2 * LANES]) -> [__m256; 4] {
+        let x: *const __m128i = x.as_ptr().cast();
+        // SAFETY: `self` proves the instructions; the array is four half registers; unaligned loads.
+        unsafe {
+            [
+                bf16_to_f32(x),
+                bf16_to_f32(x.add(1)),
+                bf16_to_f32(x.add(2)),
+                bf16_to_f32(x.add(3)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn load_i8(self, x: &[u8; LANES]) -> [__m256; 4] {
+        let x = x.as_ptr();
+        // SAFETY: `self` proves the instructions; the array is four quarter registers; unaligned loads.
+        unsafe {
+            [
+                i8_to_f32(x),
+                i8_to_f32(x.add(8)),
+                i8_to_f32(x.add(16)),
+                i8_to_f32(x.add(24)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn store(self, a: [__m256; 4], out: &mut [f32; LANES]) {
+        let out = out.as_mut_ptr();
+        // SAFETY: `self` proves the instructions; the array is four registers; unaligned stores.
+        unsafe {
+            _mm256_storeu_ps(out, a[0]);
+            _mm256_storeu_ps(out.add(8), a[1]);
+            _mm256_storeu_ps(out.add(16), a[2]);
+            _mm256_storeu_ps(out.add(24), a[3]);
+        }
+    }
+    #[inline(always)]
+    fn store_i8(self, a: [__m256; 4], out: &mut [i8; LANES]) {
+        // SAFETY: `self` proves the instructions; the array is one register; unaligned store.
+        unsafe {
+            let low = _mm256_packs_epi32(_mm256_cvtps_epi32(a[0]), _mm256_cvtps_epi32(a[1]));
+            let high = _mm256_packs_epi32(_mm256_cvtps_epi32(a[2]), _mm256_cvtps_epi32(a[3]));
+            // Packing works on each half register: the quarters come out as 0, 2, 4, 6, 1, 3, 5, 7.
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes);
+        }
+    }
+
+    lanewise!(add(a, b), _mm256_add_ps);
+    lanewise!(sub(a, b), _mm256_sub_ps);
+    lanewise!(mul(a, b), _mm256_mul_ps);
+    lanewise!(div(a, b), _mm256_div_ps);
+    lanewise!(min(a, b), _mm256_min_ps);
+    lanewise!(max(a, b), _mm256_max_ps);
+    lanewise!(max_abs(a, b), register_max_abs);
+    lanewise!(exp2_of_rounded(a), register_exp2_of_rounded);
+
+    #[inline(always)]
+    fn fold(self, a: [__m256; 4]) -> f32 {
+        // SAFETY: `self` proves the instructions.
+        unsafe {
+            let eight = _mm256_add_ps(_mm256_add_ps(a[0], a[2]), _mm256_add_ps(a[1], a[3]));
+            fold_8(eight)
+        }
+    }
+    #[inline(always)]
+    fn prefetch(self, x: &[u8], offset: usize) {
+        // SAFETY: `self` proves the instructions; a prefetch of any address is allowed.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(offset).cast()) };
+    }
+}
+
+/// The sum of eight lanes: lane `i` += lane `i + half` for halves 4, 2, 1.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn fold_8(a: __m256) -> f32 {
+    let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+}
+
+/// Non-negative floats order as their bits, with NaN on top.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn register_max_abs(a: __m256, b: __m256) -> __m256 {
+    let magnitude = _mm256_set1_epi32(i32::MAX);
+    let a = _mm256_and_si256(_mm256_castps_si256(a), magnitude);
+    let b = _mm256_and_si256(_mm256_castps_si256(b), magnitude);
+    _mm256_castsi256_ps(_mm256_max_epi32(a, b))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn register_exp2_of_rounded(a: __m256) -> __m256 {
+    let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(a));
+    _mm256_castsi256_ps(_mm256_add_epi32(
+        exponent,
+        _mm256_castps_si256(_mm256_set1_ps(1.0)),
+    ))
+}
+
+/// # Safety
+/// Eight numbers can be read from `x`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn bf16_to_f32(x: *const __m128i) -> __m256 {
+    // SAFETY: the caller's promise; unaligned load.
+    let halves = unsafe { _mm_loadu_si128(x) };
+    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
+}
+
+/// # Safety
+/// Eight bytes can be read from `x`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn i8_to_f32(x: *const u8) -> __m256 {
+    // SAFETY: the caller's promise; unaligned load.
+    let bytes = unsafe { _mm_loadl_epi64(x.cast()) };
+    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
+}

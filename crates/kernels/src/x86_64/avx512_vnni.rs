@@ -1,0 +1,328 @@
+//! AVX-512 with VNNI: `vpdpbusd` adds four products of a code and an activation to each of a panel's 16 rows; f32 vectors
+//! are two registers.
+//!
+//! Needs AVX-512 F, BW and VNNI.
+
+use std::arch::x86_64::*;
+
+use super::avx2::fold_8;
+use crate::aligned::Line;
+use crate::float::PREFETCH_BYTES;
+use crate::simd::{LANES, Simd};
+use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
+
+/// Whether this processor has the instructions.
+pub(crate) fn is_available() -> bool {
+    super::avx2::is_available()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vnni")
+}
+
+crate::dispatch::float_kernels!(
+    Avx512::new(),
+    #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vnni")]
+);
+
+/// [`portable::ternary_tile`](crate::portable::ternary_tile); the lengths are checked by the dispatcher.
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vnni")]
+pub(crate) fn ternary_tile(
+    panels: &[Line],
+    lines: usize,
+    x: &[i8],
+    stride: usize,
+    n: usize,
+    acc: &mut [[i32; PANEL_ROWS]],
+) {
+    if n == 1 {
+        for (panel, acc) in panels.chunks_exact(lines).zip(acc) {
+            *acc = panel_times_row(panel, x);
+        }
+    } else if panels.len() == lines {
+        panels_times_rows::<1>(panels, lines, x, stride, n, acc);
+    } else {
+        panels_times_rows::<2>(panels, lines, x, stride, n, acc);
+    }
+}
+
+/// One panel and one row: a stream of weights, so what counts is to have enough of them on their way.
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vnni")]
+fn panel_times_row(panel: &[Line], x: &[i8]) -> [i32; PANEL_ROWS] {
+    let mask = _mm512_set1_epi8(3);
+    // Four chains hide the latency of `vpdpbusd`. |sum| <= 2 x 128 x 2^22 inputs = 2^30.
+    let mut sums = [_mm512_setzero_si512(); 4];
+    for (line, x) in panel.iter().zip(x.as_chunks::<LINE_INPUTS>().0) {
+        let codes = load_line(line);
+        let group0 = _mm512_and_si512(codes, mask);
+        let group1 = _mm512_and_si512(_mm512_srli_epi16::<2>(codes), mask);
+        let group2 = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), mask);
+        let group3 = _mm512_and_si512(_mm512_srli_epi16::<6>(codes), mask);
+        let x = x.as_ptr().cast::<i32>();
+        // SAFETY: the 16 activations of a line are four groups of four bytes.
+        unsafe {
+            sums[0] = _mm512_dpbusd_epi32(sums[0], group0, broadcast(x));
+            sums[1] = _mm512_dpbusd_epi32(sums[1], group1, broadcast(x.add(1)));
+            sums[2] = _mm512_dpbusd_epi32(sums[2], group2, broadcast(x.add(2)));
+            sums[3] = _mm512_dpbusd_epi32(sums[3], group3, broadcast(x.add(3)));
+        }
+    }
+    let low = _mm512_add_epi32(sums[0], sums[1]);
+    let high = _mm512_add_epi32(sums[2], sums[3]);
+    let mut out = [0; PANEL_ROWS];
+    // SAFETY: 16 sums are one register; unaligned store.
+    unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_add_epi32(low, high)) };
+    out
+}
+
+/// `P` panels and `n` rows.
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vnni")]
+fn panels_times_rows<const P: usize>(
+    panels: &[Line],
+    lines: usize,
+    x: &[i8],
+    stride: usize,
+    n: usize,
+    acc: &mut [[i32; PANEL_ROWS]],
+) {
+    let mut first = 0;
+    while first < n {
+        let rows = Rows {
+            x,
+            stride,
+            first,
+            n,
+        };
+        // 2 x 12 sums, two codes, two lines, a mask and an activation: 30 of the 32 registers.
+        first += match n - first {
+            12.. => tile::<P, 12>(panels, lines, &rows, acc),
+            8.. => tile::<P, 8>(panels, lines, &rows, acc),
+            4.. => tile::<P, 4>(panels, lines, &rows, acc),
+            2.. => tile::<P, 2>(panels, lines, &rows, acc),
+            _ => tile::<P, 1>(panels, lines, &rows, acc),
+        };
+    }
+}
+
+/// The activations of a call, and the first row of a tile.
+struct Rows<'a> {
+    x: &'a [i8],
+    stride: usize,
+    first: usize,
+    n: usize,
+}
+
+/// `P` panels and the `N` rows from `rows.first` on, all sums in registers; returns `N`.
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vnni")]
+fn tile<const P: usize, const N: usize>(
+    panels: &[Line],
+    lines: usize,
+    rows: &Rows<'_>,
+    acc: &mut [[i32; PANEL_ROWS]],
+) -> usize {
+    let x = &rows.x[rows.first * rows.stride..];
+    assert!(
+        x.len() >= (N - 1) * rows.stride + lines * LINE_INPUTS,
+        "token rows too short"
+    );
+    assert_eq!(panels.len(), P * lines, "tile of unequal parts");
+    let mask = _mm512_set1_epi8(3);
+    let mut sums = [[_mm512_setzero_si512(); N]; P];
+    for line in 0..lines {
+        let mut codes = [_mm512_setzero_si512(); P];
+        for p in 0..P {
+            codes[p] = load_line(&panels[p * lines + line]);
+        }
+        for group in 0..LINE_INPUTS / 4 {
+            let mut low = [_mm512_setzero_si512(); P];
+            for p in 0..P {
+                low[p] = _mm512_and_si512(codes[p], mask);
+                codes[p] = _mm512_srli_epi16::<2>(codes[p]);
+            }
+            for t in 0..N {
+                let at = t * rows.stride + line * LINE_INPUTS + 4 * group;
+                // SAFETY: the assertion above covers row t up to the last line.
+                let inputs = unsafe { broadcast(x.as_ptr().add(at).cast()) };
+                for p in 0..P {
+                    sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], low[p], inputs);
+                }
+            }
+        }
+    }
+    for p in 0..P {
+        for t in 0..N {
+            let out = acc[p * rows.n + rows.first + t].as_mut_ptr();
+            // SAFETY: 16 sums are one register; unaligned store.
+            unsafe { _mm512_storeu_si512(out.cast(), sums[p][t]) };
+        }
+    }
+    N
+}
+
+/// Loads a line and asks for the one a page ahead.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_line(line: &Line) -> __m512i {
+    let bytes = line.0.as_ptr();
+    // SAFETY: a line is one register, aligned to 64 bytes; a prefetch of any address is allowed.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(bytes.wrapping_add(PREFETCH_BYTES).cast());
+        _mm512_load_si512(bytes.cast())
+    }
+}
+
+/// # Safety
+/// Four bytes can be read from `x`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn broadcast(x: *const i32) -> __m512i {
+    // SAFETY: the caller's promise.
+    _mm512_set1_epi32(unsafe { x.read_unaligned() })
+}
+
+/// Proof that the processor has AVX-512 F, BW and VNNI.
+#[derive(Clone, Copy)]
+struct Avx512(());
+
+impl Avx512 {
+    #[inline]
+    #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vnni")]
+    fn new() -> Self {
+        Self(())
+    }
+}
+
+/// Applies an operation on registers to each of the two.
+macro_rules! lanewise {
+    ($name:ident($($argument:ident),*), $instruction:ident) => {
+        #[inline(always)]
+        fn $name(self, $($argument: [__m512; 2]),*) -> [__m512; 2] {
+            // SAFETY: `self` proves the instructions.
+            unsafe { [$instruction($($argument[0]),*), $instruction($($argument[1]),*)] }
+        }
+    };
+}
+
+impl Simd for Avx512 {
+    type F32s = [__m512; 2];
+
+    const DOT_TILE: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [__m512; 2] {
+        // SAFETY: `self` proves the instructions.
+        unsafe { [_mm512_set1_ps(x); 2] }
+    }
+    #[inline(always)]
+    fn load(self, x: &[f32; LANES]) -> [__m512; 2] {
+        let x = x.as_ptr();
+        // SAFETY: `self` proves the instructions; the array is two registers; unaligned loads.
+        unsafe { [_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(16))] }
+    }
+    #[inline(always)]
+    fn load_f16(self, x: &[u8; 2 * LANES]) -> [__m512; 2] {
+        let x: *const __m256i = x.as_ptr().cast();
+        // SAFETY: `self` proves the instructions; the array is two half registers; unaligned loads.
+        unsafe {
+            [
+                _mm512_cvtph_ps(_mm256_loadu_si256(x)),
+                _mm512_cvtph_ps(_mm256_loadu_si256(x.add(1))),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn load_bf16(self, x: &[u8; 2 * LANES]) -> [__m512; 2] {
+        let x: *const __m256i = x.as_ptr().cast();
+        // SAFETY: `self` proves the instructions; the array is two half registers; unaligned loads.
+        unsafe {
+            [
+                bf16_to_f32(_mm256_loadu_si256(x)),
+                bf16_to_f32(_mm256_loadu_si256(x.add(1))),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn load_i8(self, x: &[u8; LANES]) -> [__m512; 2] {
+        let x: *const __m128i = x.as_ptr().cast();
+        // SAFETY: `self` proves the instructions; the array is two quarter registers; unaligned loads.
+        unsafe {
+            [
+                i8_to_f32(_mm_loadu_si128(x)),
+                i8_to_f32(_mm_loadu_si128(x.add(1))),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn store(self, a: [__m512; 2], out: &mut [f32; LANES]) {
+        let out = out.as_mut_ptr();
+        // SAFETY: `self` proves the instructions; the array is two registers; unaligned stores.
+        unsafe {
+            _mm512_storeu_ps(out, a[0]);
+            _mm512_storeu_ps(out.add(16), a[1]);
+        }
+    }
+    #[inline(always)]
+    fn store_i8(self, a: [__m512; 2], out: &mut [i8; LANES]) {
+        let out: *mut __m128i = out.as_mut_ptr().cast();
+        // SAFETY: `self` proves the instructions; the array is two quarter registers; unaligned stores.
+        unsafe {
+            _mm_storeu_si128(out, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a[0])));
+            _mm_storeu_si128(out.add(1), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a[1])));
+        }
+    }
+
+    lanewise!(add(a, b), _mm512_add_ps);
+    lanewise!(sub(a, b), _mm512_sub_ps);
+    lanewise!(mul(a, b), _mm512_mul_ps);
+    lanewise!(div(a, b), _mm512_div_ps);
+    lanewise!(min(a, b), _mm512_min_ps);
+    lanewise!(max(a, b), _mm512_max_ps);
+    lanewise!(max_abs(a, b), register_max_abs);
+    lanewise!(exp2_of_rounded(a), register_exp2_of_rounded);
+
+    #[inline(always)]
+    fn fold(self, a: [__m512; 2]) -> f32 {
+        // SAFETY: `self` proves the instructions.
+        unsafe {
+            let sixteen = _mm512_add_ps(a[0], a[1]);
+            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sixteen)));
+            fold_8(_mm256_add_ps(_mm512_castps512_ps256(sixteen), high))
+        }
+    }
+    #[inline(always)]
+    fn prefetch(self, x: &[u8], offset: usize) {
+        // SAFETY: `self` proves the instructions; a prefetch of any address is allowed.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(offset).cast()) };
+    }
+}
+
+/// Non-negative floats order as their bits, with NaN on top.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn register_max_abs(a: __m512, b: __m512) -> __m512 {
+    let magnitude = _mm512_set1_epi32(i32::MAX);
+    let a = _mm512_and_si512(_mm512_castps_si512(a), magnitude);
+    let b = _mm512_and_si512(_mm512_castps_si512(b), magnitude);
+    _mm512_castsi512_ps(_mm512_max_epi32(a, b))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn register_exp2_of_rounded(a: __m512) -> __m512 {
+    let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(a));
+    _mm512_castsi512_ps(_mm512_add_epi32(
+        exponent,
+        _mm512_castps_si512(_mm512_set1_ps(1.0)),
+    ))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn bf16_to_f32(x: __m256i) -> __m512 {
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x)))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn i8_to_f32(x: __m128i) -> __m512 {
+    _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(x))
+}
