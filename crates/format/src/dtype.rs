@@ -143,3 +143,28 @@ impl fmt::Display for Dtype {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_lengths_follow_from_blocks_rows_and_the_i2s_tail() {
+        let cases = [
+            (Dtype::F32, vec![3, 5], Some(60)),
+            (Dtype::Bf16, vec![], Some(2)),
+            (Dtype::U8, vec![0], Some(0)),
+            (Dtype::Q4_0, vec![2, 64], Some(2 * 2 * 18)),
+            (Dtype::Q4_0, vec![64, 33], None),
+            (Dtype::Q6K, vec![1, 256], Some(210)),
+            (Dtype::Tq1_0, vec![4, 512], Some(4 * 2 * 54)),
+            (Dtype::I2S, vec![2, 128], Some(2 * 32 + 32)),
+            (Dtype::I2S, vec![128, 64], None),
+            (Dtype::F32, vec![usize::MAX, 2], None),
+            (Dtype::F64, vec![usize::MAX / 4], None),
+        ];
+        for (dtype, shape, expected) in cases {
+            assert_eq!(dtype.byte_len(&shape), expected, "{dtype} {shape:?}");
+        }
+    }
+}

@@ -158,3 +158,26 @@ impl fmt::Display for Shown<'_> {
         f.write_str("`")
     }
 }
+
+/// A shape as messages show it: a broken header may list millions of dimensions.
+struct ShownShape<'a>(&'a [usize]);
+
+/// Most dimensions of a shape that a message shows.
+const MAX_SHOWN_DIMS: usize = 8;
+
+impl fmt::Display for ShownShape<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<String> = self
+            .0
+            .iter()
+            .take(MAX_SHOWN_DIMS)
+            .map(usize::to_string)
+            .collect();
+        let rest = if self.0.len() > MAX_SHOWN_DIMS {
+            ", ..."
+        } else {
+            ""
+        };
+        write!(f, "[{}{rest}]", shown.join(", "))
+    }
+}

@@ -70,13 +70,19 @@ impl<'a> Reader<'a> {
         cap: usize,
     ) -> Result<usize, GgufError> {
         let count = self.u64(what)?;
-        let limit = cap.min(self.left() / min_size);
-        match usize::try_from(count) {
-            Ok(count) if count <= limit => Ok(count),
-            _ => Err(GgufError::TooMany {
+        if count > cap as u64 {
+            return Err(GgufError::TooMany {
                 what,
                 count,
-                limit: limit as u64,
+                limit: cap as u64,
+            });
+        }
+        match usize::try_from(count) {
+            Ok(count) if count <= self.left() / min_size => Ok(count),
+            _ => Err(GgufError::CountBeyondEnd {
+                what,
+                count,
+                left: self.left(),
             }),
         }
     }
@@ -102,5 +108,83 @@ impl<'a> Reader<'a> {
         };
         let bytes = self.take(len, what)?;
         std::str::from_utf8(bytes).map_err(|_| GgufError::NotUtf8 { what, offset })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_stops_at_the_end_and_says_what_was_missing() {
+        let mut reader = Reader::new(&[1, 0, 0, 0, 9]);
+        assert_eq!(reader.u32("version").expect("four bytes"), 1);
+        let error = reader
+            .u32("tensor type")
+            .expect_err("one byte left")
+            .to_string();
+        assert!(
+            error.contains("in tensor type at byte 4: 4 bytes needed, 1 left"),
+            "{error}"
+        );
+        assert_eq!(reader.take(1, "rest").expect("the last byte"), [9]);
+        assert_eq!((reader.left(), reader.position()), (0, 5));
+    }
+
+    #[test]
+    fn counts_are_held_against_the_cap_and_the_rest_of_the_file() {
+        let read = |count: u64, rest: usize, cap: usize| {
+            let mut bytes = count.to_le_bytes().to_vec();
+            bytes.resize(8 + rest, 0);
+            Reader::new(&bytes).count("tensor count", 4, cap)
+        };
+        assert_eq!(read(3, 12, 3).expect("fits both"), 3);
+        assert!(matches!(
+            read(3, 11, 3),
+            Err(GgufError::CountBeyondEnd {
+                count: 3,
+                left: 11,
+                ..
+            })
+        ));
+        assert!(matches!(
+            read(4, 99, 3),
+            Err(GgufError::TooMany {
+                count: 4,
+                limit: 3,
+                ..
+            })
+        ));
+        assert!(matches!(
+            read(u64::MAX, 99, usize::MAX),
+            Err(GgufError::CountBeyondEnd { .. })
+        ));
+    }
+
+    #[test]
+    fn strings_are_checked_for_length_cap_and_utf8() {
+        let read = |len: u64, text: &[u8], cap: usize| {
+            let bytes = [&len.to_le_bytes(), text].concat();
+            Reader::new(&bytes)
+                .string("metadata key", cap)
+                .map(str::to_owned)
+        };
+        assert_eq!(read(2, "é!".as_bytes(), 2).expect("two bytes"), "é");
+        assert!(matches!(
+            read(5, b"four", 99),
+            Err(GgufError::UnexpectedEnd { needed: 5, .. })
+        ));
+        assert!(matches!(
+            read(u64::MAX, b"", 99),
+            Err(GgufError::UnexpectedEnd { .. })
+        ));
+        assert!(matches!(
+            read(4, b"four", 3),
+            Err(GgufError::TooMany { count: 4, .. })
+        ));
+        assert!(matches!(
+            read(1, "é".as_bytes(), 9),
+            Err(GgufError::NotUtf8 { offset: 8, .. })
+        ));
     }
 }

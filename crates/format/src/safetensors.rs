@@ -1,14 +1,13 @@
-//! One safetensors file: `u64` header length, JSON header, data. The header is read and validated
-//! by the `safetensors` crate (offsets tile the data section exactly, sizes follow from shapes);
-//! here its findings get names, and its types become ours.
+//! One safetensors file: `u64` header length, JSON header, data. The header is parsed and validated
+//! by the `safetensors` crate (tensors lie one after the other, sizes follow from shapes); here it
+//! is held against the file, findings get names, and types become ours.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype as FileDtype, SafeTensorError, TensorInfo};
+use safetensors::tensor::{Dtype as FileDtype, Metadata, TensorInfo};
 
 use crate::dtype::Dtype;
 use crate::error::{FormatError, SafetensorsError};
@@ -62,8 +61,14 @@ impl WeightFile {
 fn read_header(bytes: &[u8]) -> Result<Vec<(String, Entry)>, SafetensorsError> {
     let header = header_json(bytes)?;
     let data_start = LENGTH_SIZE + header.len();
-    let (_, metadata) =
-        SafeTensors::read_metadata(bytes).map_err(|error| explain(error, bytes, header))?;
+    let metadata: Metadata =
+        serde_json::from_slice(header).map_err(|error| explain(&error, header))?;
+    // The tensors tile 0..data_len, so with this every one of them is inside the file. (The crate's
+    // own comparison, in `read_metadata`, adds the lengths up without looking for an overflow.)
+    let (expected, found) = (metadata.data_len(), bytes.len() - data_start);
+    if expected != found {
+        return Err(SafetensorsError::DataLength { expected, found });
+    }
     let names = metadata.offset_keys();
     if names.is_empty() {
         return Err(SafetensorsError::NoTensors);
@@ -111,7 +116,7 @@ fn header_json(bytes: &[u8]) -> Result<&[u8], SafetensorsError> {
 }
 
 /// Finds the tensor that a validation error is about. The crate tells less than a user needs.
-fn explain(error: SafeTensorError, bytes: &[u8], header: &[u8]) -> SafetensorsError {
+fn explain(error: &serde_json::Error, header: &[u8]) -> SafetensorsError {
     let mut infos = tensor_infos(header);
     infos.sort_by_key(|(_, info)| info.data_offsets);
     let mut covered = 0;
@@ -135,15 +140,8 @@ fn explain(error: SafeTensorError, bytes: &[u8], header: &[u8]) -> SafetensorsEr
         }
         covered = end;
     }
-    match error {
-        SafeTensorError::MetadataIncompleteBuffer => SafetensorsError::DataLength {
-            expected: covered,
-            found: bytes.len() - LENGTH_SIZE - header.len(),
-        },
-        other => SafetensorsError::Header {
-            problem: other.to_string().chars().take(MAX_PROBLEM).collect(),
-        },
-    }
+    let problem = error.to_string().chars().take(MAX_PROBLEM).collect();
+    SafetensorsError::Header { problem }
 }
 
 /// The header's tensors without any check; none when the JSON itself is broken.
@@ -177,5 +175,133 @@ fn dtype_of(dtype: FileDtype) -> Option<Dtype> {
         FileDtype::U64 => Some(Dtype::U64),
         FileDtype::BOOL => Some(Dtype::Bool),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A file with this header and `data_len` bytes of data.
+    fn file(header: &str, data_len: usize) -> Vec<u8> {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.resize(bytes.len() + data_len, 7);
+        bytes
+    }
+
+    const TWO_TENSORS: &str = r#"{"__metadata__":{"format":"pt"},
+        "b":{"dtype":"BF16","shape":[3],"data_offsets":[8,14]},
+        "a":{"dtype":"U8","shape":[2,4],"data_offsets":[0,8]}}  "#;
+
+    #[test]
+    fn a_header_gives_types_shapes_and_ranges() {
+        let tensors = read_header(&file(TWO_TENSORS, 14)).expect("valid");
+        let start = 8 + TWO_TENSORS.len();
+        let found: Vec<_> = tensors
+            .iter()
+            .map(|(name, t)| (name.as_str(), t.dtype, t.shape.as_slice(), t.range.clone()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("a", Dtype::U8, [2, 4].as_slice(), start..start + 8),
+                ("b", Dtype::Bf16, [3].as_slice(), start + 8..start + 14),
+            ]
+        );
+    }
+
+    #[test]
+    fn errors_name_the_tensor_and_the_finding() {
+        let tensor = |shape: &str, offsets: &str| {
+            format!(r#"{{"w":{{"dtype":"F16","shape":{shape},"data_offsets":{offsets}}}}}"#)
+        };
+        let long_shape = format!("[{}]", vec!["1"; 100].join(","));
+        let cases = [
+            (
+                tensor("[2,3]", "[0,10]"),
+                "shape [2, 3] of F16 does not match its size of 10 bytes",
+            ),
+            (
+                tensor(&long_shape, "[0,4]"),
+                "shape [1, 1, 1, 1, 1, 1, 1, 1, ...] of F16",
+            ),
+            (
+                tensor("[18446744073709551615]", "[0,12]"),
+                "does not match its size of 12 bytes",
+            ),
+            (tensor("[6]", "[12,0]"), "tensor `w`: invalid offsets 12..0"),
+            (tensor("[6]", "[2,14]"), "tensor `w`: invalid offsets 2..14"),
+            (tensor("[5]", "[0,10]"), "10 bytes expected, 12 found"),
+            (tensor("[7]", "[0,14]"), "14 bytes expected, 12 found"),
+            (tensor("[6.5]", "[0,12]"), "invalid safetensors header"),
+            (
+                tensor("[6]", "[0,12]").replace("F16", "F8_E4M3"),
+                "does not match",
+            ),
+            (
+                tensor("[6]", "[0,12]").replace("F16", "C64"),
+                "does not match",
+            ),
+            (
+                tensor("[12]", "[0,12]").replace("F16", "F8_E4M3"),
+                "`w`: dtype F8_E4M3 is not",
+            ),
+            ("{}".to_owned(), "0 bytes expected, 12 found"),
+        ];
+        for (header, expected) in cases {
+            let error = read_header(&file(&header, 12))
+                .expect_err(expected)
+                .to_string();
+            assert!(
+                error.contains(expected),
+                "{header}: `{error}` lacks `{expected}`"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_that_overflow_when_added_up_do_not_pass() {
+        let part = 1_u64 << 61;
+        let tensors: Vec<String> = (0..8)
+            .map(|i| {
+                let end = if i == 7 {
+                    u64::MAX - 40
+                } else {
+                    (i + 1) * part
+                };
+                let (begin, size) = (i * part, end - i * part);
+                format!(r#""{i}":{{"dtype":"U8","shape":[{size}],"data_offsets":[{begin},{end}]}}"#)
+            })
+            .collect();
+        let header = format!("{{{}}}", tensors.join(","));
+        assert!(read_header(&file(&header, 16)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_mutated_file_never_panics_and_never_reaches_outside(
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            cut in any::<prop::sample::Index>(),
+            is_cut in any::<bool>(),
+        ) {
+            let mut bytes = file(TWO_TENSORS, 14);
+            for (at, byte) in edits {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if is_cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            if let Ok(tensors) = read_header(&bytes) {
+                for (name, entry) in tensors {
+                    let needed = entry.dtype.byte_len(&entry.shape);
+                    prop_assert_eq!(needed, Some(entry.range.len()), "{}", &name);
+                    prop_assert!(bytes.get(entry.range).is_some(), "{}", name);
+                }
+            }
+        }
     }
 }

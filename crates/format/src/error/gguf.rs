@@ -25,10 +25,23 @@ pub enum GgufError {
         /// What is left of the file.
         left: usize,
     },
-    /// A count or length is larger than the file or the limit allows.
+    /// A count announces more than the rest of the file can hold.
+    #[error(
+        "{what} {count} is too large for the {left} bytes left: the file is truncated or its \
+         header is broken"
+    )]
+    CountBeyondEnd {
+        /// What is counted: "tensor count", "metadata array length", ...
+        what: &'static str,
+        /// The announced number.
+        count: u64,
+        /// What is left of the file.
+        left: usize,
+    },
+    /// A count or length is over its limit, which no real file comes near.
     #[error("{what} is too large: {count} announced, the limit is {limit}")]
     TooMany {
-        /// What is counted: "tensor count", "string length", ...
+        /// What is counted or measured.
         what: &'static str,
         /// The announced number.
         count: u64,
@@ -188,8 +201,8 @@ pub enum GgufError {
     },
     /// A tensor reaches beyond the end of the file.
     #[error(
-        "tensor {name}: {size} bytes at offset {offset} end beyond the {available} bytes of the \
-         data section: the file is truncated or the offset is wrong",
+        "tensor {name}: its size of {size} bytes at offset {offset} goes beyond the {available} \
+         bytes of the data section: the file is truncated, or the offset or shape is wrong",
         name = Shown(.name)
     )]
     OutsideFile {

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::Shown;
+use super::{Shown, ShownShape};
 
 /// What is wrong inside a safetensors file.
 #[derive(Debug, Error)]
@@ -29,8 +29,9 @@ pub enum SafetensorsError {
     },
     /// A tensor's byte count does not follow from its type and shape.
     #[error(
-        "tensor {name}: shape {shape:?} of {dtype} does not match its size of {found} bytes",
-        name = Shown(.name)
+        "tensor {name}: shape {shape} of {dtype} does not match its size of {found} bytes",
+        name = Shown(.name),
+        shape = ShownShape(.shape)
     )]
     Size {
         /// The tensor.

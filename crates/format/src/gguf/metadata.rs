@@ -17,7 +17,7 @@ const MAX_STRING_LEN: usize = 1 << 26;
 /// Arrays in arrays are allowed by the format and used by nobody known.
 const MAX_ARRAY_DEPTH: usize = 4;
 /// Memory for all values. A vocabulary of 262,144 tokens with 500,000 merges takes about 60 MB.
-const MAX_MEMORY: usize = 1 << 29;
+const MAX_MEMORY: usize = 1 << 28;
 /// What a string costs beside its text: the `String` itself and the allocator's share.
 const STRING_OVERHEAD: usize = size_of::<String>() + 16;
 
@@ -272,5 +272,45 @@ fn min_element_size(type_id: u32) -> Option<usize> {
         9 => Some(12),
         10..=12 => Some(8),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads an array of `n` elements of `type_id`, all bytes zero, within a budget of memory.
+    fn read_array(type_id: u32, n: u64, memory: usize) -> Result<Array, GgufError> {
+        let mut bytes = [&type_id.to_le_bytes()[..], &n.to_le_bytes()].concat();
+        bytes.resize(bytes.len() + 12 * 100, 0);
+        let mut memory_left = memory;
+        let mut reader = Reader::new(&bytes);
+        ValueReader {
+            reader: &mut reader,
+            key: "k",
+            memory_left: &mut memory_left,
+        }
+        .array(1)
+    }
+
+    #[test]
+    fn values_are_charged_to_the_memory_budget_before_they_are_made() {
+        let nested = size_of::<Array>();
+        for (type_id, cost) in [
+            (0, 1),
+            (3, 2),
+            (6, 4),
+            (7, 1),
+            (8, STRING_OVERHEAD),
+            (9, nested),
+        ] {
+            let enough = read_array(type_id, 50, 50 * cost);
+            assert_eq!(enough.expect("fits exactly").len(), 50, "type {type_id}");
+            let error = read_array(type_id, 50, 50 * cost - 1).expect_err("one byte short");
+            assert!(
+                matches!(error, GgufError::MetadataTooLarge { .. }),
+                "type {type_id}: {error}"
+            );
+        }
     }
 }
