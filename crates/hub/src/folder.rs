@@ -9,9 +9,9 @@ const DEFAULT_QUANT_TYPE: &str = "i2_s";
 const TERNARY_QUANT_TYPES: [&str; 3] = ["i2_s", "tl1", "tl2"];
 
 /// The GGUF file of the wanted type in `folder`, or the folder itself when it holds Hugging Face
-/// weights (told by `config.json`).
+/// weights (`config.json` beside `.safetensors` files).
 pub(crate) fn pick(folder: &Path, quant_type: Option<&str>) -> Option<PathBuf> {
-    let names = gguf_names(folder);
+    let names = names_with_extension(folder, "gguf");
     let file = match quant_type {
         Some(quant_type) => of_type(&names, quant_type),
         None => of_type(&names, DEFAULT_QUANT_TYPE).or(match names.as_slice() {
@@ -23,13 +23,13 @@ pub(crate) fn pick(folder: &Path, quant_type: Option<&str>) -> Option<PathBuf> {
         quant_type.is_none_or(|wanted| TERNARY_QUANT_TYPES.iter().any(|t| same(t, wanted)));
     match file {
         Some(name) => Some(folder.join(name)),
-        None if is_wanted && folder.join("config.json").is_file() => Some(folder.to_owned()),
+        None if is_wanted && has_hugging_face_weights(folder) => Some(folder.to_owned()),
         None => None,
     }
 }
 
-/// Names of the GGUF files in `folder`, sorted; none when it cannot be read.
-pub(crate) fn gguf_names(folder: &Path) -> Vec<String> {
+/// Names of the files in `folder` that end in `.extension`, sorted; none when it cannot be read.
+pub(crate) fn names_with_extension(folder: &Path, extension: &str) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
@@ -38,11 +38,16 @@ pub(crate) fn gguf_names(folder: &Path) -> Vec<String> {
         .filter(|name| {
             Path::new(name)
                 .extension()
-                .is_some_and(|found| found.eq_ignore_ascii_case("gguf"))
+                .is_some_and(|found| found.eq_ignore_ascii_case(extension))
         })
         .collect();
     names.sort();
     names
+}
+
+/// A cache that was filled for its configuration only does not count.
+fn has_hugging_face_weights(folder: &Path) -> bool {
+    folder.join("config.json").is_file() && !names_with_extension(folder, "safetensors").is_empty()
 }
 
 /// `ggml-model-<type>.gguf`, else the only file with the type in its name.

@@ -42,7 +42,7 @@ pub(crate) fn models(source: &str, paths: &SearchPaths) -> Vec<String> {
                 .into_iter()
                 .filter(|name| parent.join(name).is_dir()),
         );
-        names.extend(folder::gguf_names(parent));
+        names.extend(folder::names_with_extension(parent, "gguf"));
     }
     let mut names: Vec<String> = names.into_iter().collect();
     names.sort_by_cached_key(|name| distance(model_name(name).unwrap_or(name), wanted));

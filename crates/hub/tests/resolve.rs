@@ -1,0 +1,340 @@
+//! Sources against folders as bitnet.cpp, Hugging Face tools and users leave them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use llm_hub::{HubError, Resolved, SearchPaths, Via, resolve};
+use tempfile::TempDir;
+
+const ID: &str = "microsoft/BitNet-b1.58-2B-4T";
+const NAME: &str = "BitNet-b1.58-2B-4T";
+
+/// A bitnet.cpp folder, a Hugging Face cache and a demo model in one temporary folder.
+struct Places {
+    root: TempDir,
+    paths: SearchPaths,
+}
+
+impl Places {
+    fn new() -> Self {
+        let root = TempDir::new().expect("temporary folder");
+        let paths = SearchPaths {
+            bitnet_dirs: vec![root.path().join("bitnet-repo")],
+            hf_cache: Some(root.path().join("hub")),
+            demo: None,
+        };
+        Self { root, paths }
+    }
+
+    /// Puts an empty file at a path below the root, with its folders.
+    fn put(&self, path: &str) -> PathBuf {
+        let path = self.root.path().join(path);
+        fs::create_dir_all(path.parent().expect("below the root")).expect("folders");
+        fs::write(&path, "").expect("file");
+        path
+    }
+
+    /// Puts a folder of Hugging Face weights at a path below the root.
+    fn put_hf(&self, folder: &str) -> PathBuf {
+        self.put(&format!("{folder}/model.safetensors"));
+        let config = self.put(&format!("{folder}/config.json"));
+        config.parent().map(Path::to_owned).expect("folder")
+    }
+
+    fn put_text(&self, path: &str, text: &str) {
+        fs::write(self.put(path), text).expect("text");
+    }
+
+    fn find(&self, source: &str, quant_type: Option<&str>) -> Option<(PathBuf, Via)> {
+        let Resolved { path, via } = resolve(source, quant_type, &self.paths).ok()?;
+        Some((path, via))
+    }
+
+    fn error(&self, source: &str, quant_type: Option<&str>) -> HubError {
+        resolve(source, quant_type, &self.paths).expect_err("no such model")
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+#[test]
+fn a_path_to_a_file_is_taken_as_it_is() {
+    let places = Places::new();
+    let file = places.put("some/model.gguf");
+    let found = places.find(text(&file), Some("tl2"));
+    assert_eq!(found, Some((file.clone(), Via::Path)));
+    let padded = format!(" {} ", text(&file));
+    assert_eq!(
+        places.find(&padded, None),
+        Some((file, Via::Path)),
+        "white space is trimmed"
+    );
+}
+
+#[test]
+fn in_a_folder_the_wanted_type_is_picked() {
+    let places = Places::new();
+    let folder = places.root.path().join("m");
+    let source = text(&folder);
+    let i2_s = places.put("m/ggml-model-i2_s.gguf");
+    let f32 = places.put("m/ggml-model-f32.gguf");
+    let q4 = places.put("m/falcon-Q4_K_M.gguf");
+    assert_eq!(places.find(source, None), Some((i2_s.clone(), Via::Path)));
+    assert_eq!(
+        places.find(source, Some("i2_s")),
+        Some((i2_s.clone(), Via::Path))
+    );
+    assert_eq!(
+        places.find(source, Some("I2_S")),
+        Some((i2_s.clone(), Via::Path))
+    );
+    assert_eq!(places.find(source, Some("f32")), Some((f32, Via::Path)));
+    assert_eq!(places.find(source, Some("q4_k_m")), Some((q4, Via::Path)));
+    assert_eq!(
+        places.find(source, Some("_m")),
+        None,
+        "half a type's name is no type"
+    );
+    assert_eq!(places.find(source, Some("tl2")), None);
+
+    fs::remove_file(i2_s).expect("removed");
+    let left = places.find(source, None).map(|(path, _)| path);
+    assert_eq!(
+        left,
+        Some(folder),
+        "two files and no default: the reader lists them"
+    );
+}
+
+#[test]
+fn the_only_gguf_file_needs_no_type_and_hugging_face_weights_serve_ternary_types() {
+    let places = Places::new();
+    let only = places.put("one/whatever.gguf");
+    let source = only.parent().map(text).expect("folder");
+    assert_eq!(places.find(source, None), Some((only.clone(), Via::Path)));
+
+    let folder = places
+        .put("hf/config.json")
+        .parent()
+        .map(Path::to_owned)
+        .expect("folder");
+    for quant_type in [None, Some("i2_s"), Some("tl1"), Some("TL2")] {
+        let found = places.find(text(&folder), quant_type);
+        assert_eq!(found, Some((folder.clone(), Via::Path)), "{quant_type:?}");
+    }
+    assert_eq!(places.find(text(&folder), Some("q4_0")), None);
+    let converted = places.put("hf/ggml-model-i2_s.gguf");
+    assert_eq!(
+        places.find(text(&folder), None),
+        Some((converted, Via::Path))
+    );
+}
+
+#[test]
+fn an_id_is_found_in_the_bitnet_folders_in_order() {
+    let mut places = Places::new();
+    let file = places.put(&format!("bitnet-repo/models/{NAME}/ggml-model-i2_s.gguf"));
+    assert_eq!(
+        places.find(ID, Some("i2_s")),
+        Some((file.clone(), Via::BitnetDir))
+    );
+    assert_eq!(
+        places.find(NAME, None),
+        Some((file.clone(), Via::BitnetDir))
+    );
+
+    let folder = places.put_hf(&format!("earlier/models/{NAME}"));
+    places
+        .paths
+        .bitnet_dirs
+        .insert(0, places.root.path().join("earlier"));
+    let folder = earlier.parent().map(Path::to_owned).expect("folder");
+    assert_eq!(places.find(ID, None), Some((folder, Via::BitnetDir)));
+    fs::remove_file(earlier).expect("removed");
+    assert_eq!(
+        places.find(ID, None),
+        Some((file, Via::BitnetDir)),
+        "an empty folder is passed by"
+    );
+
+    let plain = places.put("bitnet-repo/models/tiny.gguf");
+    assert_eq!(
+        places.find("tiny.gguf", None),
+        Some((plain, Via::BitnetDir))
+    );
+}
+
+#[test]
+fn an_id_is_found_in_the_hugging_face_cache_by_its_main_branch() {
+    let places = Places::new();
+    let repo = "hub/models--microsoft--BitNet-b1.58-2B-4T";
+    places.put_hf(&format!("{repo}/snapshots/aaa"));
+    places.put_hf(&format!("{repo}/snapshots/bbb"));
+    let snapshot = |commit: &str| places.root.path().join(repo).join("snapshots").join(commit);
+    for commit in ["aaa", "bbb"] {
+        places.put_text(&format!("{repo}/refs/main"), &format!("{commit}\n"));
+        assert_eq!(
+            places.find(ID, Some("i2_s")),
+            Some((snapshot(commit), Via::HfCache))
+        );
+    }
+    let gguf = places.put(&format!("{repo}/snapshots/aaa/ggml-model-tl2.gguf"));
+    fs::remove_file(snapshot("bbb").join("config.json")).expect("removed");
+    let found = places.find(ID, Some("tl2"));
+    assert_eq!(
+        found,
+        Some((gguf, Via::HfCache)),
+        "another snapshot has the file"
+    );
+    assert_eq!(places.find("other/BitNet-b1.58-2B-4T", None), None);
+}
+
+#[test]
+fn a_cache_whose_main_branch_points_out_of_it_is_not_followed() {
+    let places = Places::new();
+    places.put_hf("outside");
+    places.put("hub/models--a--b/snapshots/x/README.md");
+    for commit in ["../../../outside", "..", "", "/outside"] {
+        places.put_text("hub/models--a--b/refs/main", commit);
+        assert_eq!(places.find("a/b", None), None, "{commit}");
+    }
+}
+
+#[test]
+fn the_bitnet_folder_goes_before_the_cache() {
+    let places = Places::new();
+    places.put_hf("hub/models--a--b/snapshots/x");
+    assert_eq!(
+        places.find("a/b", None).map(|(_, via)| via),
+        Some(Via::HfCache)
+    );
+    places.put_hf("bitnet-repo/models/b");
+    assert_eq!(
+        places.find("a/b", None).map(|(_, via)| via),
+        Some(Via::BitnetDir)
+    );
+}
+
+#[test]
+fn demo_means_the_shipped_model() {
+    let mut places = Places::new();
+    assert_eq!(places.find("demo", None), None);
+    let folder = places
+        .put("shipped/config.json")
+        .parent()
+        .map(Path::to_owned)
+        .expect("folder");
+    places.paths.demo = Some(folder.clone());
+    assert_eq!(places.find("demo", Some("i2_s")), Some((folder, Via::Demo)));
+    assert_eq!(places.find("demo2", None), None);
+}
+
+#[test]
+fn a_model_that_is_not_there_is_reported_with_places_names_and_remedy() {
+    let places = Places::new();
+    places.put("bitnet-repo/models/Falcon3-7B/config.json");
+    places.put("bitnet-repo/models/bitnet-b1.58-2b-4t/config.json");
+    places.put("hub/models--1bitLLM--bitnet_b1_58-3B/refs/main");
+    let error = places.error(ID, Some("i2_s"));
+    let message = error.to_string();
+    let HubError::NotFound {
+        name,
+        looked_in,
+        present,
+        download,
+    } = error
+    else {
+        panic!("{message}");
+    };
+    let root = places.root.path();
+    assert_eq!(name, ID);
+    let expected = [
+        PathBuf::from(ID),
+        root.join("bitnet-repo/models").join(NAME),
+        root.join("hub/models--microsoft--BitNet-b1.58-2B-4T"),
+    ];
+    assert_eq!(looked_in, expected);
+    assert_eq!(
+        present,
+        [
+            "bitnet-b1.58-2b-4t",
+            "1bitLLM/bitnet_b1_58-3B",
+            "Falcon3-7B"
+        ]
+    );
+    let place = root.join("bitnet-repo/models").join(NAME);
+    let command = format!(
+        "huggingface-cli download {ID} --local-dir {}",
+        place.display()
+    );
+    assert_eq!(download.as_deref(), Some(&*command));
+    assert!(
+        message.starts_with(&format!("Model not found: {ID}. Looked in: {ID}, ")),
+        "{message}"
+    );
+    for part in [
+        "; there is: bitnet-b1.58-2b-4t, 1bit",
+        &format!("; to fetch it: `{command}`"),
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_folder_without_the_wanted_type_is_reported_with_the_files_it_has() {
+    let places = Places::new();
+    places.put(&format!("bitnet-repo/models/{NAME}/ggml-model-i2_s.gguf"));
+    let HubError::NotFound { present, .. } = places.error(ID, Some("tl1")) else {
+        panic!("found");
+    };
+    assert_eq!(present, [format!("{NAME}/ggml-model-i2_s.gguf")]);
+}
+
+#[test]
+fn a_mistyped_path_is_reported_with_its_neighbours_and_no_download() {
+    let places = Places::new();
+    places.put("models/tiny-i2_s.gguf");
+    places.put("models/notes.txt");
+    let source = places.root.path().join("models/tiny-i2s.gguf");
+    let error = places.error(text(&source), None);
+    let message = error.to_string();
+    let HubError::NotFound {
+        present, download, ..
+    } = error
+    else {
+        panic!("{message}")
+    };
+    assert_eq!(
+        (present, download),
+        (vec!["tiny-i2_s.gguf".to_owned()], None)
+    );
+    assert!(message.ends_with("; give the path of a file or folder, or a Hugging Face id"));
+}
+
+#[test]
+fn at_most_ten_names_are_listed() {
+    let places = Places::new();
+    for i in 0..30 {
+        places.put(&format!("bitnet-repo/models/model-{i}/config.json"));
+    }
+    let HubError::NotFound { present, .. } = places.error("model-x7", None) else {
+        panic!("found");
+    };
+    assert_eq!(present.len(), 10);
+    assert!(
+        present.iter().take(3).any(|name| name == "model-7"),
+        "{present:?}"
+    );
+}
+
+#[test]
+fn an_empty_source_is_no_model() {
+    let places = Places::new();
+    assert!(matches!(places.error("  ", None), HubError::EmptySource));
+    for source in ["..", "a/..", "/"] {
+        let found = places.find(source, Some("no-such-type"));
+        assert_eq!(found, None, "{source}");
+    }
+}
