@@ -9,44 +9,41 @@ use crate::{SearchPaths, folder, hf_cache, model_name};
 /// How many names a message lists.
 const MAX_NAMES: usize = 10;
 
-/// Names of models in the search paths, those most similar to `source` first. For a folder that
-/// was found but lacks the wanted file, the GGUF files in it.
+/// Names of models in the search paths and beside a mistyped path, those most similar to `source`
+/// first. For a folder that was found but lacks the wanted file, the GGUF files in it.
 pub(crate) fn models(source: &str, paths: &SearchPaths) -> Vec<String> {
-    let mut names = BTreeSet::new();
     let wanted = model_name(source).unwrap_or(source);
-    names.extend(files_in(Path::new(source), source));
+    let mut names = BTreeSet::new();
+    names.extend(gguf_files(Path::new(source), source));
+    names.extend(neighbours(Path::new(source)));
     for dir in &paths.bitnet_dirs {
         let models = dir.join("models");
-        for name in entries(&models) {
-            let files = if name == wanted {
-                files_in(&models.join(&name), &name)
-            } else {
-                vec![]
-            };
-            if files.is_empty() {
-                names.extend([name])
-            } else {
-                names.extend(files)
-            }
-        }
+        names.extend(gguf_files(&models.join(wanted), wanted));
+        names.extend(entries(&models));
     }
     if let Some(cache) = &paths.hf_cache {
         names.extend(hf_cache::repo_ids(cache));
     }
-    if let Some(parent) = Path::new(source)
-        .parent()
-        .filter(|path| !path.as_os_str().is_empty())
-    {
-        names.extend(
-            entries(parent)
-                .into_iter()
-                .filter(|name| parent.join(name).is_dir()),
-        );
-        names.extend(folder::names_with_extension(parent, "gguf"));
-    }
+    // The name itself says nothing: it is there without a file that fits.
+    names.remove(wanted);
+    names.remove(source);
     let mut names: Vec<String> = names.into_iter().collect();
-    names.sort_by_cached_key(|name| distance(model_name(name).unwrap_or(name), wanted));
+    names.sort_by_cached_key(|name| name.rsplit('/').map(|part| distance(part, wanted)).min());
     names.truncate(MAX_NAMES);
+    names
+}
+
+/// Folders and GGUF files in the folder that a path names.
+fn neighbours(path: &Path) -> Vec<String> {
+    let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    else {
+        return Vec::new();
+    };
+    let mut names = entries(parent);
+    names.retain(|name| parent.join(name).is_dir());
+    names.extend(folder::names_with_extension(parent, "gguf"));
     names
 }
 
@@ -61,8 +58,9 @@ fn entries(folder: &Path) -> Vec<String> {
 }
 
 /// The GGUF files of a folder, with the folder's name before them.
-fn files_in(folder: &Path, name: &str) -> Vec<String> {
-    folder::gguf_names(folder)
+fn gguf_files(folder: &Path, name: &str) -> Vec<String> {
+    let files = folder::names_with_extension(folder, "gguf");
+    files
         .into_iter()
         .map(|file| format!("{name}/{file}"))
         .collect()

@@ -115,11 +115,7 @@ fn the_only_gguf_file_needs_no_type_and_hugging_face_weights_serve_ternary_types
     let source = only.parent().map(text).expect("folder");
     assert_eq!(places.find(source, None), Some((only.clone(), Via::Path)));
 
-    let folder = places
-        .put("hf/config.json")
-        .parent()
-        .map(Path::to_owned)
-        .expect("folder");
+    let folder = places.put_hf("hf");
     for quant_type in [None, Some("i2_s"), Some("tl1"), Some("TL2")] {
         let found = places.find(text(&folder), quant_type);
         assert_eq!(found, Some((folder.clone(), Via::Path)), "{quant_type:?}");
@@ -150,13 +146,16 @@ fn an_id_is_found_in_the_bitnet_folders_in_order() {
         .paths
         .bitnet_dirs
         .insert(0, places.root.path().join("earlier"));
-    let folder = earlier.parent().map(Path::to_owned).expect("folder");
-    assert_eq!(places.find(ID, None), Some((folder, Via::BitnetDir)));
-    fs::remove_file(earlier).expect("removed");
     assert_eq!(
         places.find(ID, None),
+        Some((folder.clone(), Via::BitnetDir))
+    );
+    fs::remove_file(folder.join("model.safetensors")).expect("removed");
+    let found = places.find(ID, None);
+    assert_eq!(
+        found,
         Some((file, Via::BitnetDir)),
-        "an empty folder is passed by"
+        "a folder without weights is passed by"
     );
 
     let plain = places.put("bitnet-repo/models/tiny.gguf");
@@ -221,11 +220,7 @@ fn the_bitnet_folder_goes_before_the_cache() {
 fn demo_means_the_shipped_model() {
     let mut places = Places::new();
     assert_eq!(places.find("demo", None), None);
-    let folder = places
-        .put("shipped/config.json")
-        .parent()
-        .map(Path::to_owned)
-        .expect("folder");
+    let folder = places.put_hf("shipped");
     places.paths.demo = Some(folder.clone());
     assert_eq!(places.find("demo", Some("i2_s")), Some((folder, Via::Demo)));
     assert_eq!(places.find("demo2", None), None);
