@@ -28,6 +28,11 @@ pub(crate) fn pick(folder: &Path, quant_type: Option<&str>) -> Option<PathBuf> {
     }
 }
 
+/// Whether there is a model of any type.
+pub(crate) fn holds_model(folder: &Path) -> bool {
+    has_hugging_face_weights(folder) || !names_with_extension(folder, "gguf").is_empty()
+}
+
 /// Names of the files in `folder` that end in `.extension`, sorted; none when it cannot be read.
 pub(crate) fn names_with_extension(folder: &Path, extension: &str) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else {

@@ -73,32 +73,16 @@ pub fn resolve(
         return Err(HubError::EmptySource);
     }
     let mut looked_in = Vec::new();
+    let resolved = |via| move |path| Resolved { path, via };
     let found = as_path(source, quant_type, &mut looked_in)
-        .map(|path| Resolved {
-            path,
-            via: Via::Path,
+        .map(resolved(Via::Path))
+        .or_else(|| {
+            in_bitnet_dirs(source, quant_type, paths, &mut looked_in).map(resolved(Via::BitnetDir))
         })
         .or_else(|| {
-            let path = in_bitnet_dirs(source, quant_type, paths, &mut looked_in)?;
-            Some(Resolved {
-                path,
-                via: Via::BitnetDir,
-            })
+            in_hf_cache(source, quant_type, paths, &mut looked_in).map(resolved(Via::HfCache))
         })
-        .or_else(|| {
-            let path = in_hf_cache(source, quant_type, paths, &mut looked_in)?;
-            Some(Resolved {
-                path,
-                via: Via::HfCache,
-            })
-        })
-        .or_else(|| {
-            let path = demo(source, paths, &mut looked_in)?;
-            Some(Resolved {
-                path,
-                via: Via::Demo,
-            })
-        });
+        .or_else(|| demo(source, paths, &mut looked_in).map(resolved(Via::Demo)));
     found.ok_or_else(|| HubError::NotFound {
         name: source.to_owned(),
         present: present::models(source, paths),
@@ -108,7 +92,8 @@ pub fn resolve(
 }
 
 /// A file, or a folder that holds a model. A folder without one counts only when the source is
-/// plainly meant as a path; else a folder that happens to be called like a model would hide it.
+/// plainly meant as a path, so that the reader can say what is missing in it; else a folder that
+/// happens to be called like a model would hide the model.
 fn as_path(
     source: &str,
     quant_type: Option<&str>,
@@ -116,12 +101,16 @@ fn as_path(
 ) -> Option<PathBuf> {
     let path = Path::new(source);
     looked_in.push(path.to_owned());
-    if path.is_dir() {
-        let is_meant_as_path = path.is_absolute() || source.starts_with('.');
-        return folder::pick(path, quant_type)
-            .or_else(|| (is_meant_as_path && quant_type.is_none()).then(|| path.to_owned()));
+    if !path.is_dir() {
+        return path.exists().then(|| path.to_owned());
     }
-    path.exists().then(|| path.to_owned())
+    let picked = folder::pick(path, quant_type);
+    let is_meant_as_path = path.is_absolute() || source.starts_with('.');
+    let lacks_only_the_type = quant_type.is_some() && folder::holds_model(path);
+    if picked.is_none() && is_meant_as_path && !lacks_only_the_type {
+        return Some(path.to_owned());
+    }
+    picked
 }
 
 fn in_bitnet_dirs(
