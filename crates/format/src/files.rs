@@ -136,7 +136,7 @@ fn describe(file_type: FileType) -> &'static str {
     } else if file_type.is_socket() {
         "a socket"
     } else {
-        "something else"
+        "a special file"
     }
 }
 
@@ -145,6 +145,6 @@ fn describe(file_type: FileType) -> &'static str {
     if file_type.is_dir() {
         "a directory"
     } else {
-        "something else"
+        "a special file"
     }
 }

@@ -11,10 +11,11 @@ use crate::error::GgufError;
 use crate::reader::Reader;
 
 /// Far above the largest mixture-of-experts models (some ten thousand).
-pub(super) const MAX_TENSORS: usize = 1 << 17;
+pub(super) const MAX_TENSORS: usize = 1 << 16;
 /// Smallest description of a tensor: empty name, one dimension, type, offset.
 pub(super) const MIN_ENTRY_SIZE: usize = 8 + 4 + 8 + 4 + 8;
-const MAX_NAME_LEN: usize = 1 << 16;
+/// llama.cpp stops at 63 bytes.
+const MAX_NAME_LEN: usize = 1 << 12;
 const MAX_DIMS: u32 = 4;
 /// `general.file_type` of files whose weights are TL2, as the first bitnet.cpp engine numbers it.
 const FILE_TYPE_TL2: u64 = 39;
