@@ -50,13 +50,20 @@ pub(super) fn read(
     if n_tensors == 0 {
         return Err(GgufError::NoTensors);
     }
-    let is_old_bitnet = metadata.get("general.file_type").and_then(Value::as_u64)
-        == Some(FILE_TYPE_TL2)
-        && matches!(metadata.get("general.architecture"),
-            Some(Value::String(name)) if name.starts_with("bitnet"));
+    let is_old_bitnet = is_old_bitnet(metadata);
     (0..n_tensors)
         .map(|_| read_one(reader, is_old_bitnet))
         .collect()
+}
+
+/// Whether the first bitnet.cpp engine wrote the file with TL2 weights.
+fn is_old_bitnet(metadata: &Metadata) -> bool {
+    let is_bitnet = match metadata.get("general.architecture") {
+        Some(Value::String(name)) => name.starts_with("bitnet"),
+        _ => false,
+    };
+    let file_type = metadata.get("general.file_type").and_then(Value::as_u64);
+    is_bitnet && file_type == Some(FILE_TYPE_TL2)
 }
 
 fn read_one(reader: &mut Reader<'_>, is_old_bitnet: bool) -> Result<Described, GgufError> {
