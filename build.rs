@@ -1,3 +1,5 @@
+//! Tells the linker about the symbols that Node provides.
+
 fn main() {
     napi_build::setup();
 }

@@ -1,0 +1,417 @@
+// Public types of llm-runner-router. Every option says its unit, range and default; the checks at run time are in lib/options.js.
+/// <reference types="node" />
+import { EventEmitter } from 'node:events';
+
+/** One message of a chat. `content` may also be an array of parts where the chat template of the model takes that. */
+export interface ChatMessage {
+  role: 'system' | 'user' | 'assistant' | (string & {});
+  content: unknown;
+  [key: string]: unknown;
+}
+
+export type Prompt = string | ChatMessage[];
+export type Isa = 'scalar' | 'avx2' | 'avx512vnni' | 'neon';
+export type QuantType = 'i2_s' | 'tl1' | 'tl2';
+
+/** How tokens are chosen. Given to `load()` they are the defaults of the model, given to a call they win over those. */
+export interface SamplingOptions {
+  /** 0 (greedy: the likeliest token) to 100. @default what the model recommends, else 0.8 */
+  temperature?: number;
+  /** Choose among the k likeliest tokens; 0 = among all. @default what the model recommends, else 40 */
+  topK?: number;
+  /** Choose among the likeliest tokens that together reach this probability; above 0, 1 = all. @default what the model recommends, else 0.95 */
+  topP?: number;
+  /** Leave out tokens below this share of the likeliest one's probability; 0 to 1. @default 0 */
+  minP?: number;
+  /** Divides the logits of tokens that occurred; 0.01 to 10, 1 = off. @default 1 */
+  repetitionPenalty?: number;
+  /** Alias of `repetitionPenalty`. */
+  repeatPenalty?: number;
+  /** Taken off a token's logit each time that it is in the answer; -2 to 2. @default 0 */
+  frequencyPenalty?: number;
+  /** Taken off a token's logit once it is in the answer; -2 to 2. @default 0 */
+  presencePenalty?: number;
+  /** 0 to 2^53 - 1. The same seed gives the same text on every machine. @default random, told in the result */
+  seed?: number;
+}
+
+export interface LoadProgress {
+  phase: 'open' | 'weights' | 'tokenizer' | 'ready';
+  /** Bytes of this phase. */
+  loadedBytes: number;
+  totalBytes: number;
+}
+
+/** Options of `load()`. */
+export interface LoadOptions extends SamplingOptions {
+  /** Which loader: `bitnet`, `gguf`, `mock` or one of your own. @default read from the file or folder */
+  type?: string;
+  /** Alias of `type`. */
+  format?: string;
+  /** Which file of several: `i2_s` on every processor, `tl1` on ARM64, `tl2` on x86_64. @default i2_s, else what is there */
+  quantType?: QuantType;
+  /** Id of the model in the router; a model of the same id is replaced. @default made up, unique */
+  id?: string;
+  /** Name shown in results. @default the last part of the source */
+  name?: string;
+  /** CPU threads, 1 to 256. @default the physical cores that the process may use */
+  threads?: number;
+  /** Tokens of prompt and answer together, at least 1; above the limit of the model that limit is used, with a warning. @default the limit of the model */
+  contextSize?: number;
+  /** Kernel to compute with; one that the machine lacks is refused. Wins over LLM_RUNNER_ISA. @default the best there is */
+  isa?: Isa;
+  /** There is no GPU back-end: above 0 warns once (LLM_ROUTER_NO_GPU) and runs on the CPU. @default 0 */
+  gpuLayers?: number;
+  /** Keep the turns: the next prompt sees the answers before it. @default false */
+  conversation?: boolean;
+  /** true: build the native engine if it is missing (in a checkout). @default as the loader */
+  autoBuild?: boolean;
+  /** Called while weights are read. */
+  onProgress?: (progress: LoadProgress) => void;
+}
+
+export interface LoadSpec extends LoadOptions {
+  /** A file, a folder, a model id, `demo`, or any of these behind `bitnet:`. */
+  source: string;
+}
+
+/** Options of one call on a model. */
+export interface GenerateOptions extends SamplingOptions {
+  /** Most tokens of the answer, at least 1. @default 128 */
+  maxTokens?: number;
+  /** The answer ends before the first of these. */
+  stop?: string | string[];
+  /** Alias of `stop`. */
+  stopStrings?: string | string[];
+  /** Alias of `stop`. */
+  stopSequences?: string | string[];
+  /** Go on past the end token of the model. @default false */
+  ignoreEos?: boolean;
+  /** Complete the text as it stands, without the chat template. @default false */
+  raw?: boolean;
+  /** The whole chat, in place of a prompt. */
+  messages?: ChatMessage[];
+  /** System message before the prompt. */
+  systemPrompt?: string;
+  /** Text around the prompt, which stands for `{prompt}`. */
+  template?: string;
+  /**
+   * A context that is full: `error` refuses a prompt that does not fit, `truncate` drops its oldest tokens, `shift` drops the oldest
+   * tokens whenever the context is full. @default error
+   */
+  contextOverflow?: 'error' | 'shift' | 'truncate';
+  /** Stops the call with an AbortError. */
+  signal?: AbortSignal;
+  /** Alias of `signal`. */
+  abortSignal?: AbortSignal;
+  /** Called with each piece of text. */
+  onToken?: (text: string) => void;
+}
+
+/** Options of one call on a router. */
+export interface RouteOptions extends GenerateOptions {
+  /** Which model answers. @default the first one loaded */
+  modelId?: string;
+  /** Alias of `modelId`. */
+  model?: string;
+  /** Answer a repeated call from the response cache; not for streams. @default as the router, which caches greedy and seeded calls only */
+  cache?: boolean;
+}
+
+/** A call as one object. */
+export type CallSpec = RouteOptions & ({ prompt: Prompt } | { messages: ChatMessage[] });
+
+export interface Usage {
+  promptTokens: number;
+  /** Of these, tokens that an earlier call had already been through. */
+  cachedTokens: number;
+  completionTokens: number;
+  totalTokens: number;
+}
+
+/** Milliseconds of wall clock. */
+export interface Timings {
+  queueMs: number;
+  prefillMs: number;
+  decodeMs: number;
+  /** From the call to its first token. */
+  ttftMs: number;
+}
+
+export interface GenerateResult {
+  /** The completion only. */
+  text: string;
+  /** How many tokens were made. */
+  tokens: number;
+  /** Milliseconds from the call to its end. */
+  latency: number;
+  /** Name of the model. */
+  model: string;
+  modelId: string;
+  /** True when the answer came from the response cache. */
+  cached: boolean;
+  finishReason: 'stop' | 'length';
+  usage: Usage;
+  timings: Timings;
+  performance: { tokensPerSecond: number };
+  /** With this seed the same call gives the same text. */
+  seed: number;
+  /** The tokens made, the end token included. */
+  tokenIds: number[];
+}
+
+/** Text as it is made: iterate it once, or await `result`. */
+export class TextStream implements AsyncIterableIterator<string>, AsyncDisposable {
+  /** The result of `generate()`, at the end. Fails with what ended the stream early. */
+  readonly result: Promise<GenerateResult>;
+  /** Reads the stream to its end. */
+  readToEnd(): Promise<GenerateResult>;
+  /** Stops the engine; the iterator and `result` fail with an AbortError whose cause is `reason`. */
+  abort(reason?: unknown): void;
+  next(): Promise<IteratorResult<string, undefined>>;
+  return(value?: unknown): Promise<IteratorResult<string, undefined>>;
+  [Symbol.asyncIterator](): this;
+  [Symbol.asyncDispose](): Promise<void>;
+  toReadableStream(): ReadableStream<string>;
+}
+
+export interface ModelInfo {
+  id: string;
+  name: string;
+  path: string;
+  /** As the model file names it. */
+  architecture: string;
+  parameters: number;
+  ternaryParameters: number;
+  bitsPerWeight: number;
+  weightTypes: string;
+  vocabSize: number;
+  layers: number;
+  embeddingSize: number;
+  /** The limit of the model, in tokens. */
+  contextLength: number;
+  /** The limit in force, in tokens. */
+  contextSize: number;
+  hasChatTemplate: boolean;
+  /** Kernel in use. */
+  isa: Isa;
+  threads: number;
+  /** Always 0: there is no GPU back-end. */
+  gpuLayers: number;
+  /** Bytes. */
+  memory: { weightsBytes: number; mappedBytes: number; kvBytes: number };
+}
+
+export interface ModelMetrics {
+  loadTime: number;
+  inferenceCount: number;
+  totalTokens: number;
+  avgLatency: number;
+  lastUsed: Date | null;
+}
+
+/** A model loaded by the native engine. */
+export interface BitNetModel extends AsyncDisposable {
+  readonly id: string;
+  readonly name: string;
+  readonly type: 'bitnet';
+  readonly format: 'bitnet';
+  readonly source: string;
+  readonly path: string;
+  readonly quantType?: QuantType;
+  /** `1.58-bit`, or the weight types of a model that is not ternary. */
+  readonly quantization: string;
+  readonly architecture: string;
+  readonly parameters: { size: number };
+  readonly config: SamplingOptions & { path: string; threads: number; contextSize: number; gpuLayers: number };
+  readonly loaded: boolean;
+  readonly capabilities: Record<string, boolean>;
+  readonly metrics: ModelMetrics;
+  /** True with the load option `conversation`. */
+  readonly conversation: boolean;
+  /** The turns kept so far (a copy). */
+  readonly turns: ChatMessage[];
+  resetConversation(): void;
+  generate(prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult>;
+  stream(prompt: Prompt, options?: GenerateOptions): TextStream;
+  /** `addSpecial`: also the tokens that the tokenizer puts around every text. @default true */
+  tokenize(text: string, options?: { addSpecial?: boolean }): number[];
+  /** `skipSpecial`: leave special tokens out. @default true */
+  detokenize(ids: Iterable<number>, options?: { skipSpecial?: boolean }): string;
+  /** Further keys reach the template: `tools`, `documents`, ... */
+  applyChatTemplate(messages: ChatMessage[], options?: { addGenerationPrompt?: boolean; [key: string]: unknown }): string;
+  /** Logits `[vocab]` after the last id, or with `all` `[ids.length * vocab]`. */
+  forward(ids: Iterable<number>, options?: { all?: boolean }): Promise<Float32Array>;
+  /**
+   * `nll`: mean negative log-likelihood of a token, in nats; `tokenNll`: that of each token but the first; `tokens`: tokens of the text,
+   * the first included.
+   */
+  perplexity(text: string): Promise<{ perplexity: number; nll: number; tokens: number; tokenNll: number[] }>;
+  info(): ModelInfo;
+  getInfo(): object;
+  supports(capability: string): boolean;
+  toJSON(): object;
+  unload(): Promise<void>;
+  cleanup(): Promise<void>;
+}
+
+export interface RouterOptions {
+  /** Searched first for `models/<name>/`. @default LLM_RUNNER_BITNET_PATH, ./temp/bitnet-repo, then the same in the package */
+  bitnetPath?: string;
+  /** How a model is chosen when a call names none. @default 'balanced' */
+  strategy?: 'balanced';
+  /** Alias of `strategy`. */
+  routingStrategy?: 'balanced';
+  /** Most models held; the least recently used one is unloaded. @default 100 */
+  maxModels?: number;
+  /** Cache greedy and seeded answers. @default false */
+  cache?: boolean;
+  /** Lifetime of cached answers, ms. @default 3600000 */
+  cacheTTL?: number;
+  /** false: `load()` does not initialize by itself. @default true */
+  autoInit?: boolean;
+}
+
+/** A loader of your own. */
+export interface Loader {
+  load(spec: LoadSpec): Promise<LoadedModel>;
+}
+
+/** What a loader gives: at least an id and generate(). */
+export interface LoadedModel {
+  id: string;
+  generate(prompt: Prompt, options?: object): Promise<unknown>;
+  stream?(prompt: Prompt, options?: object): AsyncIterable<unknown> | Promise<AsyncIterable<unknown>>;
+  unload?(): Promise<void>;
+  [key: string]: unknown;
+}
+
+/** Loads models and sends each call to one of them. */
+export class LLMRouter extends EventEmitter {
+  constructor(options?: RouterOptions);
+  readonly initialized: boolean;
+  readonly registry: ModelRegistry;
+  readonly router: Router;
+  readonly pipeline: Pipeline;
+  readonly loaders: Map<string, Loader>;
+  initialize(): Promise<void>;
+  registerLoader(format: string, loader: Loader): void;
+  load(source: string, options?: LoadOptions): Promise<BitNetModel>;
+  load(spec: LoadSpec): Promise<BitNetModel>;
+  generate(prompt: Prompt, options?: RouteOptions): Promise<GenerateResult>;
+  generate(model: BitNetModel | LoadedModel, prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult>;
+  generate(modelId: string, prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult>;
+  generate(call: CallSpec): Promise<GenerateResult>;
+  stream(prompt: Prompt, options?: RouteOptions): TextStream;
+  stream(model: BitNetModel | LoadedModel, prompt: Prompt, options?: GenerateOptions): TextStream;
+  stream(modelId: string, prompt: Prompt, options?: GenerateOptions): TextStream;
+  stream(call: CallSpec): TextStream;
+  quick(prompt: Prompt, options?: RouteOptions): Promise<GenerateResult>;
+  unload(modelId: string): Promise<boolean>;
+  getStatus(): { initialized: boolean; engine?: string; modelsLoaded: number; environment: 'node'; memoryUsage: NodeJS.MemoryUsage };
+  cleanup(): Promise<void>;
+}
+export default LLMRouter;
+
+export class BaseLoader extends EventEmitter {
+  constructor(config?: object);
+  supportedFormats: string[];
+  supportsFormat(format: string): boolean;
+  getCapabilities(): { streaming: boolean; quantization: boolean; gpu: boolean; formats: string[] };
+  unload(): Promise<unknown>;
+}
+
+export interface BitNetLoaderOptions {
+  /** Searched first for `models/<name>/`. @default as `RouterOptions.bitnetPath` */
+  bitnetPath?: string;
+  /** true: build the native engine if it is missing (in a checkout); false: fail at once. @default fail, naming the cure */
+  autoBuild?: boolean;
+}
+
+/** Loads models; generate() and stream() use the one loaded last. */
+export class BitNetLoader extends BaseLoader {
+  constructor(options?: BitNetLoaderOptions);
+  static listAvailableModels(): Promise<{ official: string[]; community: string[] }>;
+  readonly bitnetPath: string;
+  readonly buildDir: string;
+  readonly modelDir: string;
+  readonly supportedQuantTypes: QuantType[];
+  readonly isReady: boolean;
+  load(source: string, options?: LoadOptions): Promise<BitNetModel>;
+  load(spec: LoadSpec): Promise<BitNetModel>;
+  generate(prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult & { raw: string; config: BitNetModel['config'] }>;
+  stream(prompt: Prompt, options?: GenerateOptions): TextStream;
+  getModelInfo(): Promise<{ type: 'bitnet'; format: 'gguf'; quantization: string; path: string; config: BitNetModel['config'] }>;
+  checkBitNetInstallation(): Promise<boolean>;
+  getCliPath(): string;
+  buildBitNet(): Promise<void>;
+  downloadModel(modelId: string, quantType?: QuantType): Promise<string>;
+}
+
+/** Answers with fixed sentences, for tests of programs around a model. */
+export class MockLoader extends BaseLoader implements Loader {
+  load(source: string, options?: object): Promise<LoadedModel>;
+  load(spec: object): Promise<LoadedModel>;
+  generate(prompt: Prompt, options?: object): Promise<unknown>;
+  stream(prompt: Prompt, options?: object): AsyncIterable<string>;
+  canLoad(source: unknown): boolean;
+}
+
+export class ModelRegistry extends EventEmitter {
+  constructor(config?: { maxModels?: number });
+  readonly models: Map<string, LoadedModel>;
+  readonly loaders: Map<string, Loader>;
+  register(model: LoadedModel): Promise<LoadedModel>;
+  unregister(id: string): Promise<boolean>;
+  get(id: string): LoadedModel | undefined;
+  getAll(): LoadedModel[];
+  getAvailable(): LoadedModel[];
+  getByFormat(format: string): LoadedModel[];
+  getModelCount(): number;
+  registerLoader(format: string, loader: Loader): void;
+  getLoader(format: string): Loader | undefined;
+  cleanup(): Promise<void>;
+}
+
+/** Chooses the model of a call. */
+export class Router {
+  constructor(registry: ModelRegistry, config?: { strategy?: 'balanced' });
+  readonly strategy: string;
+  readonly config: { strategy: string };
+  selectModel(modelId?: string): LoadedModel;
+}
+
+/** Runs one call on one model, and keeps the response cache. */
+export class Pipeline {
+  constructor(config?: { cache?: boolean; cacheTTL?: number });
+  readonly config: { cache: boolean; cacheTTL: number };
+  process(model: LoadedModel, prompt: Prompt, options: RouteOptions): Promise<GenerateResult>;
+  stream(model: LoadedModel, prompt: Prompt, options: GenerateOptions): AsyncIterable<string>;
+  cleanup(): Promise<void>;
+}
+
+/** Codes are listed in docs/errors.md. */
+export class ModelError extends Error {
+  constructor(message: string, code?: string, details?: object, options?: { cause?: unknown });
+  readonly code: string;
+  readonly details: Record<string, unknown>;
+  /** True when the same call may succeed later. */
+  readonly retryable: boolean;
+  /** ISO 8601. */
+  readonly timestamp: string;
+}
+export { ModelError as LlmError };
+
+/** Code `ABORTED`; `cause` is the reason given to the signal. */
+export class AbortError extends ModelError {
+  constructor(reason?: unknown, partialText?: string);
+  /** What had been generated until then. */
+  readonly partialText: string;
+}
+
+// The same calls on one router that the package keeps.
+export function initialize(): Promise<void>;
+export const load: LLMRouter['load'];
+export const generate: LLMRouter['generate'];
+export const stream: LLMRouter['stream'];
+export const quick: LLMRouter['quick'];

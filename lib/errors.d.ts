@@ -1,0 +1,1 @@
+export { AbortError, ModelError, ModelError as default, ModelError as LlmError } from '../index.js';

@@ -1,0 +1,206 @@
+// One loaded model: the native engine behind it, its defaults and the turns of its conversation.
+import { awaitNative, callNative, ModelError } from './errors.js';
+import { readOptions } from './options.js';
+import { checkIds, checkMessages, checkPrompt, checkText, enginePrompt, toJson } from './prompt.js';
+import { TextStream } from './stream.js';
+
+/** How tokens are chosen: options of a call, and of load() for the calls that do not say. */
+export const SAMPLING_OPTIONS = [
+  'temperature', 'topK', 'topP', 'minP', 'repetitionPenalty', 'frequencyPenalty', 'presencePenalty', 'seed',
+];
+
+/** Options of a call that the engine takes as they are. */
+const CALL_OPTIONS = ['maxTokens', 'ignoreEos', 'contextOverflow'];
+
+/** The members of `options` that `names` lists and that were given. */
+export function pick(options, names) {
+  return Object.fromEntries(names.filter((name) => options[name] !== undefined).map((name) => [name, options[name]]));
+}
+
+/** Tokens a second of the decode phase; the first token belongs to the prefill. */
+function tokensPerSecond(tokens, { prefillMs, decodeMs }) {
+  const [count, ms] = tokens > 1 ? [tokens - 1, decodeMs] : [tokens, prefillMs + decodeMs];
+  return ms > 0 ? (count * 1000) / ms : 0;
+}
+
+/** A model that `BitNetLoader` has loaded. */
+export class BitNetModel {
+  #native;
+  #turns;
+  #lastTurn = Promise.resolve();
+  #onUnload;
+  #hasChatTemplate;
+
+  type = 'bitnet';
+  format = 'bitnet';
+  loaded = true;
+  capabilities = { streaming: true, completion: true, chat: true, quantization: true, batching: true, embedding: false, gpu: false };
+  metrics = { loadTime: 0, inferenceCount: 0, totalTokens: 0, avgLatency: 0, lastUsed: null };
+
+  /**
+   * @param {object} native the native model
+   * @param {object} about id, name, source, path, quantType, config, loadTime, conversation
+   * @param {() => Promise<void>} onUnload
+   */
+  constructor(native, about, onUnload) {
+    this.#native = native;
+    this.#onUnload = onUnload;
+    this.#turns = about.conversation ? [] : null;
+    this.id = about.id;
+    this.name = about.name;
+    this.source = about.source;
+    this.path = about.path;
+    this.quantType = about.quantType;
+    this.config = about.config;
+    this.metrics.loadTime = about.loadTime;
+    const info = this.info();
+    this.#hasChatTemplate = info.hasChatTemplate;
+    this.architecture = info.architecture;
+    this.parameters = { size: info.parameters };
+    this.quantization = info.ternaryParameters > 0 ? '1.58-bit' : info.weightTypes;
+  }
+
+  get #engine() {
+    if (!this.loaded) throw new ModelError('Model not loaded. Call load() first.', 'MODEL_NOT_LOADED', { modelId: this.id });
+    return this.#native;
+  }
+
+  /**
+   * Streams the answer to a prompt. Returns at once; refused options and prompts throw at once.
+   * @param {string | object[]} prompt text or messages
+   */
+  stream(prompt, options) {
+    const given = readOptions(options, 'generate');
+    const asked = checkPrompt(given.messages ?? prompt);
+    const engine = this.#engine;
+    const turns = typeof asked === 'string' && !given.raw ? this.#turns : null;
+    const startedAt = performance.now();
+    let finishTurn = () => {};
+    const start = () => {
+      const request = () => this.#request(asked, given, turns);
+      if (turns === null) return awaitNative(engine.generate(request()));
+      // Turns of one conversation follow each other: a question waits for the answer before it.
+      const before = this.#lastTurn;
+      this.#lastTurn = new Promise((resolve) => (finishTurn = resolve));
+      return before.then(() => awaitNative(engine.generate(request())));
+    };
+    const complete = (done, text) => {
+      turns?.push({ role: 'user', content: asked }, { role: 'assistant', content: text });
+      return this.#resultOf(done, text, performance.now() - startedAt);
+    };
+    return new TextStream({ start, complete, signal: given.signal, onToken: given.onToken, onSettled: () => finishTurn() });
+  }
+
+  /** The whole answer: the same stream, read to its end. */
+  async generate(prompt, options) {
+    return this.stream(prompt, options).readToEnd();
+  }
+
+  #request(asked, given, turns) {
+    const { stop, ...prompt } = enginePrompt(asked, given, turns, this.#hasChatTemplate);
+    const sampling = pick(given, SAMPLING_OPTIONS);
+    return { ...prompt, sampling, ...pick(given, CALL_OPTIONS), stop: [given.stop ?? [], stop].flat() };
+  }
+
+  #resultOf(done, text, latency) {
+    const { finishReason, promptTokens, cachedTokens, completionTokens, timings, seed, tokenIds } = done;
+    this.updateMetrics(latency, completionTokens);
+    return {
+      text,
+      tokens: completionTokens,
+      latency,
+      model: this.name,
+      modelId: this.id,
+      cached: false,
+      finishReason,
+      usage: { promptTokens, cachedTokens, completionTokens, totalTokens: promptTokens + completionTokens },
+      timings,
+      performance: { tokensPerSecond: tokensPerSecond(completionTokens, timings) },
+      seed,
+      tokenIds,
+    };
+  }
+
+  updateMetrics(latency, tokens) {
+    const { metrics } = this;
+    metrics.avgLatency = (metrics.avgLatency * metrics.inferenceCount + latency) / (metrics.inferenceCount + 1);
+    metrics.inferenceCount += 1;
+    metrics.totalTokens += tokens;
+    metrics.lastUsed = new Date();
+  }
+
+  /** The turns that a conversation has kept so far (a copy); empty for other models. */
+  get turns() {
+    return structuredClone(this.#turns ?? []);
+  }
+
+  /** Forgets the turns of a conversation. */
+  resetConversation() {
+    this.#turns?.splice(0);
+  }
+
+  get conversation() {
+    return this.#turns !== null;
+  }
+
+  tokenize(text, { addSpecial = true } = {}) {
+    const engine = this.#engine;
+    return callNative(() => engine.tokenize(checkText(text, 'text'), addSpecial));
+  }
+
+  detokenize(ids, { skipSpecial = true } = {}) {
+    const engine = this.#engine;
+    return callNative(() => engine.detokenize(checkIds(ids), skipSpecial));
+  }
+
+  /** Renders a chat with the template of the model; further keys reach the template (`tools`, ...). */
+  applyChatTemplate(messages, { addGenerationPrompt = true, ...kwargs } = {}) {
+    const engine = this.#engine;
+    const [chat, variables] = [toJson(checkMessages(messages), 'messages'), toJson(kwargs, 'kwargs')];
+    return callNative(() => engine.applyChatTemplate(chat, addGenerationPrompt, variables));
+  }
+
+  /** Logits `[vocab]` of the last position, or `[ids.length * vocab]` with `all`. */
+  async forward(ids, { all = false } = {}) {
+    return awaitNative(this.#engine.forward(checkIds(ids), all));
+  }
+
+  async perplexity(text) {
+    return awaitNative(this.#engine.perplexity(checkText(text, 'text')));
+  }
+
+  info() {
+    const engine = this.#engine;
+    return { id: this.id, name: this.name, ...callNative(() => engine.info()) };
+  }
+
+  /** Ends what runs on the model (MODEL_NOT_LOADED) and frees its memory. A second call does nothing. */
+  async unload() {
+    if (!this.loaded) return;
+    this.loaded = false;
+    this.#native = null;
+    await awaitNative(this.#onUnload());
+  }
+
+  async cleanup() {
+    await this.unload();
+  }
+
+  async [Symbol.asyncDispose]() {
+    await this.unload();
+  }
+
+  supports(capability) {
+    return this.capabilities[capability] === true;
+  }
+
+  getInfo() {
+    const { id, name, format, source, path, quantization, quantType, loaded, capabilities, metrics } = this;
+    return { id, name, format, source, path, quantization, quantType, loaded, capabilities: { ...capabilities }, metrics: { ...metrics } };
+  }
+
+  toJSON() {
+    const { id, name, format, source, path, quantType, loaded } = this;
+    return { id, name, format, source, path, quantType, loaded };
+  }
+}

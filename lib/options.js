@@ -1,0 +1,220 @@
+// The one table of options. It drives validation, the hints in error messages and the test that every option acts.
+import { ModelError } from './errors.js';
+
+/**
+ * @typedef {object} Option
+ * @property {string} name
+ * @property {string[]} in     where it is taken: a key of CALLS below; what a model takes, the router takes as well
+ * @property {'string'|'text'|'number'|'integer'|'boolean'|'function'|'strings'|'messages'|'signal'|'object'} type
+ * @property {number} [min]
+ * @property {number} [max]
+ * @property {boolean} [above]  the minimum itself is not allowed
+ * @property {string[]} [values]
+ * @property {string[]} [aliases]  other spellings; the first name given in an options object wins over them
+ * @property {string} [retired]  accepted for old callers, has no effect, warns once with this reason
+ * @property {string} about
+ */
+
+/** @type {Option[]} */
+export const OPTIONS = [
+  // Where models come from
+  { name: 'source', in: ['load'], type: 'string', about: 'file, folder, model id, `demo` or `bitnet:<id>`' },
+  { name: 'type', in: ['load'], type: 'string', aliases: ['format'], about: 'loader: bitnet, gguf, mock or a registered one; read from the file when absent' },
+  { name: 'quantType', in: ['load'], type: 'string', about: 'i2_s, tl1 (ARM64) or tl2 (x86_64)' },
+  { name: 'id', in: ['load'], type: 'string', about: 'id of the model in the router; unique and made up when absent' },
+  { name: 'name', in: ['load'], type: 'string', about: 'name shown in results' },
+  { name: 'bitnetPath', in: ['router', 'loader'], type: 'string', about: 'folder with models/<name>/, looked in first' },
+  { name: 'autoBuild', in: ['loader', 'load'], type: 'boolean', about: 'build the native engine when it is missing (in a checkout)' },
+  { name: 'onProgress', in: ['load'], type: 'function', about: 'called with { phase, loadedBytes, totalBytes } while the model is read' },
+
+  // The engine
+  { name: 'threads', in: ['load'], type: 'integer', min: 1, max: 256, about: 'CPU threads; physical cores when absent' },
+  { name: 'contextSize', in: ['load'], type: 'integer', min: 1, max: 16_777_216, about: 'most tokens of prompt and answer; the limit of the model when absent' },
+  { name: 'isa', in: ['load'], type: 'string', values: ['scalar', 'avx2', 'avx512vnni', 'neon'], about: 'kernel to use; the best one when absent' },
+  { name: 'gpuLayers', in: ['load'], type: 'integer', min: 0, max: 1_000_000, about: 'there is no GPU back-end: above 0 warns once and runs on the CPU' },
+  { name: 'conversation', in: ['load'], type: 'boolean', about: 'keep the turns of the chat' },
+
+  // Sampling: at load the default of the model, at generate for one call
+  { name: 'temperature', in: ['load', 'generate'], type: 'number', min: 0, max: 100, about: '0 is greedy' },
+  { name: 'topK', in: ['load', 'generate'], type: 'integer', min: 0, max: 16_777_216, about: 'keep the k most likely tokens; 0 is off' },
+  { name: 'topP', in: ['load', 'generate'], type: 'number', min: 0, max: 1, above: true, about: 'keep the likeliest tokens up to this probability; 1 is off' },
+  { name: 'minP', in: ['load', 'generate'], type: 'number', min: 0, max: 1, about: 'drop tokens below this share of the best one; 0 is off' },
+  { name: 'repetitionPenalty', in: ['load', 'generate'], type: 'number', min: 0.01, max: 10, aliases: ['repeatPenalty'], about: 'above 1 discourages repetition' },
+  { name: 'frequencyPenalty', in: ['load', 'generate'], type: 'number', min: -2, max: 2, about: 'taken off a logit for each occurrence' },
+  { name: 'presencePenalty', in: ['load', 'generate'], type: 'number', min: -2, max: 2, about: 'taken off a logit that occurred' },
+  { name: 'seed', in: ['load', 'generate'], type: 'integer', min: 0, max: Number.MAX_SAFE_INTEGER, about: 'same seed, same tokens; random when absent' },
+  { name: 'maxTokens', in: ['generate'], type: 'integer', min: 1, max: 16_777_216, about: 'most tokens of the answer' },
+
+  // One call
+  { name: 'modelId', in: ['route'], type: 'string', aliases: ['model'], about: 'which model answers; the first loaded one when absent' },
+  { name: 'stop', in: ['generate'], type: 'strings', aliases: ['stopStrings', 'stopSequences'], about: 'text that ends the answer; not part of it' },
+  { name: 'ignoreEos', in: ['generate'], type: 'boolean', about: 'go on after the end-of-text token' },
+  { name: 'raw', in: ['generate'], type: 'boolean', about: 'complete the text as it stands, without the chat template' },
+  { name: 'messages', in: ['generate'], type: 'messages', about: 'the whole chat, in place of a prompt' },
+  { name: 'systemPrompt', in: ['generate'], type: 'text', about: 'system message before the prompt' },
+  { name: 'template', in: ['generate'], type: 'text', about: 'text around the prompt, which stands for {prompt}' },
+  { name: 'contextOverflow', in: ['generate'], type: 'string', values: ['error', 'shift', 'truncate'], about: 'what to do when the context is full' },
+  { name: 'cache', in: ['router', 'route'], type: 'boolean', about: 'answer a repeated call from the response cache' },
+  { name: 'signal', in: ['generate'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
+  { name: 'onToken', in: ['generate'], type: 'function', about: 'called with each piece of text' },
+
+  // The router
+  { name: 'strategy', in: ['router'], type: 'string', values: ['balanced'], aliases: ['routingStrategy'], about: 'how a model is chosen when a call names none' },
+  { name: 'maxModels', in: ['router'], type: 'integer', min: 1, max: 1_000_000, about: 'most models held; the least recently used one is unloaded' },
+  { name: 'cacheTTL', in: ['router'], type: 'integer', min: 0, max: Number.MAX_SAFE_INTEGER, about: 'lifetime of cached responses, ms' },
+  { name: 'autoInit', in: ['router'], type: 'boolean', about: 'false: load() does not initialize by itself' },
+  { name: 'logLevel', in: ['router'], type: 'string', retired: 'the package does not log', about: '' },
+  { name: 'registryPath', in: ['router'], type: 'string', retired: 'the list of models is not written to disk', about: '' },
+  { name: 'errorHandler', in: ['router'], type: 'object', retired: 'errors are thrown', about: '' },
+  { name: 'database', in: ['router'], type: 'object', retired: 'there is no database', about: '' },
+];
+
+const CALLS = {
+  router: 'new LLMRouter()',
+  loader: 'new BitNetLoader()',
+  load: 'load()',
+  generate: 'generate() and stream() of a model',
+  route: 'generate() and stream() of a router',
+};
+
+/** name and aliases -> row, one map per place. */
+const byPlace = Object.fromEntries(Object.keys(CALLS).map((place) => [place, new Map()]));
+for (const row of OPTIONS) {
+  const places = row.in.includes('generate') ? [...row.in, 'route'] : row.in;
+  for (const place of places) for (const key of [row.name, ...(row.aliases ?? [])]) byPlace[place].set(key, row);
+}
+
+const warned = new Set();
+
+/** process.emitWarning, once per code in a process. */
+export function warnOnce(message, code) {
+  if (warned.has(code)) return;
+  warned.add(code);
+  process.emitWarning(message, { type: 'LLMRouterWarning', code });
+}
+
+/** Edit distance, for "did you mean". */
+function distance(a, b) {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length];
+}
+
+/** The known name nearest to `given`, if it is near at all. */
+export function nearest(given, names) {
+  const lower = given.toLowerCase();
+  const ranked = [...names].map((name) => [distance(lower, name.toLowerCase()), name]).sort((x, y) => x[0] - y[0]);
+  const limit = Math.max(2, Math.floor(given.length / 3));
+  return ranked.length > 0 && ranked[0][0] <= limit ? ranked[0][1] : undefined;
+}
+
+/** A value as an error message shows it: short, on one line. */
+export function show(value) {
+  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value);
+  if (typeof value === 'function') return 'a function';
+  if (typeof value === 'bigint') return `${value}n`;
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (value !== null && typeof value === 'object') return `an object (${value.constructor?.name ?? 'no prototype'})`;
+  return String(value);
+}
+
+/** What the row accepts, in words. */
+export function allowed(row) {
+  if (row.values) return `one of ${row.values.map((value) => JSON.stringify(value)).join(', ')}`;
+  const kinds = {
+    string: 'a non-empty string',
+    text: 'a string',
+    boolean: 'true or false',
+    function: 'a function',
+    strings: 'a string or an array of non-empty strings',
+    messages: 'a non-empty array of { role, content }',
+    signal: 'an AbortSignal',
+    object: 'an object',
+  };
+  if (row.type in kinds) return kinds[row.type];
+  const kind = row.type === 'integer' ? 'a whole number' : 'a number';
+  return row.above ? `${kind} above ${row.min} and up to ${row.max}` : `${kind} from ${row.min} to ${row.max}`;
+}
+
+const isText = (value) => typeof value === 'string' && value.length > 0;
+
+function isNumber(row, value) {
+  if (typeof value !== 'number' || !Number.isFinite(value)) return false;
+  if (row.type === 'integer' && !Number.isInteger(value)) return false;
+  return (row.above ? value > row.min : value >= row.min) && value <= row.max;
+}
+
+function accepts(row, value) {
+  if (row.values) return row.values.includes(value);
+  switch (row.type) {
+    case 'string': return isText(value);
+    case 'text': return typeof value === 'string';
+    case 'boolean': return typeof value === 'boolean';
+    case 'function': return typeof value === 'function';
+    case 'strings': return isText(value) || (Array.isArray(value) && value.every(isText));
+    case 'messages': return isMessages(value);
+    case 'signal': return value instanceof AbortSignal;
+    case 'object': return typeof value === 'object';
+    default: return isNumber(row, value);
+  }
+}
+
+/** True for an array of chat messages: objects with a role and a content. */
+export function isMessages(value) {
+  return Array.isArray(value) && value.length > 0 &&
+    value.every((message) => message !== null && typeof message === 'object' && isText(message.role) && 'content' in message);
+}
+
+function unknownOption(key, place) {
+  const elsewhere = Object.keys(CALLS).find((other) => byPlace[other].has(key));
+  const hint = elsewhere ? `it is an option of ${CALLS[elsewhere]}` : undefined;
+  const near = nearest(key, byPlace[place].keys());
+  const names = [...new Set([...byPlace[place].values()].filter((row) => !row.retired).map((row) => row.name))];
+  return new ModelError(
+    `Unknown option "${key}" of ${CALLS[place]}${hint ? `: ${hint}` : near ? `: did you mean "${near}"?` : ''}` +
+      ` Known options: ${names.join(', ')}`,
+    'INVALID_OPTION',
+    { option: key, nearest: near, known: names },
+  );
+}
+
+function invalidValue(row, key, value) {
+  const what = allowed(row);
+  return new ModelError(`Invalid option ${key}: ${show(value)} was given, ${what} is allowed`, 'INVALID_ARGUMENT', {
+    option: key,
+    given: value,
+    allowed: what,
+  });
+}
+
+/**
+ * Checks `given` against the table and returns a copy with canonical names. undefined and null mean "not given".
+ * @param {unknown} given
+ * @param {'router'|'loader'|'load'|'generate'|'route'} place
+ */
+export function readOptions(given, place) {
+  if (given === undefined || given === null) return {};
+  if (typeof given !== 'object' || Array.isArray(given)) {
+    throw new ModelError(`The options of ${CALLS[place]} must be an object; ${show(given)} was given`, 'INVALID_ARGUMENT');
+  }
+  const options = {};
+  for (const [key, value] of Object.entries(given)) {
+    const row = byPlace[place].get(key);
+    if (!row) throw unknownOption(key, place);
+    if (value === undefined || value === null) continue;
+    if (!accepts(row, value)) throw invalidValue(row, key, value);
+    if (row.retired) {
+      warnOnce(`Option "${key}" of ${CALLS[place]} has no effect: ${row.retired}`, `LLM_ROUTER_UNUSED_${key.toUpperCase()}`);
+      continue;
+    }
+    if (row.name in options && key !== row.name) continue;
+    options[row.name] = value;
+  }
+  return options;
+}

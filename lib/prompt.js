@@ -1,0 +1,84 @@
+// From what a caller gives (text, messages, a system prompt, kept turns) to what the engine takes.
+import { ModelError } from './errors.js';
+import { isMessages, show } from './options.js';
+
+/** Stop strings of the plain transcript below: the model must not speak for the user. */
+export const TRANSCRIPT_STOP = ['\nUser:'];
+
+/** Refuses what is neither text nor messages. */
+export function checkPrompt(prompt) {
+  if (typeof prompt === 'string' || isMessages(prompt)) return prompt;
+  throw new ModelError(
+    `The prompt must be a string or a non-empty array of { role, content } messages; ${show(prompt)} was given`,
+    'INVALID_ARGUMENT',
+    { option: 'prompt', given: prompt },
+  );
+}
+
+const invalid = (name, value, allowed) =>
+  new ModelError(`Invalid ${name}: ${show(value)} was given, ${allowed} is allowed`, 'INVALID_ARGUMENT', { option: name, given: value, allowed });
+
+export function checkMessages(messages) {
+  if (isMessages(messages)) return messages;
+  throw invalid('messages', messages, 'a non-empty array of { role, content }');
+}
+
+export function checkText(text, name) {
+  if (typeof text === 'string') return text;
+  throw invalid(name, text, 'a string');
+}
+
+/** Token ids as an array; the native half would wrap what is no 32-bit number. */
+export function checkIds(ids) {
+  const array = ids?.[Symbol.iterator] && typeof ids !== 'string' ? Array.from(ids) : undefined;
+  if (array?.every((id) => Number.isInteger(id) && id >= 0 && id < 2 ** 32)) return array;
+  throw invalid('ids', ids, 'an array of token ids');
+}
+
+/** Messages and template variables cross the border as JSON. */
+export function toJson(value, name) {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    throw new ModelError(`Invalid ${name}: ${error.message}`, 'INVALID_ARGUMENT', { option: name }, { cause: error });
+  }
+}
+
+/** Puts the prompt in place of the first `{prompt}` of a template. A function keeps `$` in the prompt as it is. */
+export function fillTemplate(template, prompt) {
+  return template === undefined || typeof prompt !== 'string' ? prompt : template.replace('{prompt}', () => prompt);
+}
+
+const textOf = (content) =>
+  typeof content === 'string' ? content : Array.isArray(content) ? content.map((part) => part?.text ?? '').join('') : String(content);
+
+/** A chat for a model without a chat template, in the form that base models have seen most. */
+export function transcript(messages) {
+  const names = { user: 'User', assistant: 'Assistant', system: 'System' };
+  const lines = messages.map(({ role, content }) => `${names[role] ?? role}: ${textOf(content)}`);
+  return `${lines.join('\n')}\nAssistant:`;
+}
+
+/**
+ * The prompt of one request for the engine: `{ text, raw }` or `{ messages }` (JSON), with stop strings that it needs.
+ * @param {string | object[]} prompt
+ * @param {{ raw?: boolean, systemPrompt?: string, template?: string }} options
+ * @param {object[] | null} turns kept turns of a conversation, or null where none are kept
+ * @param {boolean} hasChatTemplate
+ */
+export function enginePrompt(prompt, options, turns, hasChatTemplate) {
+  const filled = fillTemplate(options.template, prompt);
+  const system = options.systemPrompt === undefined ? [] : [{ role: 'system', content: options.systemPrompt }];
+  if (typeof filled === 'string') {
+    if (options.raw) return { text: [...system.map((message) => message.content), filled].join('\n\n'), raw: true, stop: [] };
+    if (turns === null && !hasChatTemplate) {
+      return { text: [...system.map((message) => message.content), filled].join('\n\n'), raw: true, stop: [] };
+    }
+    if (turns === null && system.length === 0) return { text: filled, raw: false, stop: [] };
+  } else if (options.raw) {
+    throw new ModelError('Option raw completes a text: it cannot be used with messages', 'INVALID_ARGUMENT', { option: 'raw' });
+  }
+  const asked = typeof filled === 'string' ? [...(turns ?? []), { role: 'user', content: filled }] : filled;
+  const messages = [...system, ...asked];
+  return hasChatTemplate ? { messages: toJson(messages, 'messages'), stop: [] } : { text: transcript(messages), raw: true, stop: TRANSCRIPT_STOP };
+}

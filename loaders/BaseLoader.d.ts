@@ -1,0 +1,1 @@
+export { BaseLoader, BaseLoader as default } from '../index.js';

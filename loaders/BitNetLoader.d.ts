@@ -1,0 +1,1 @@
+export { BitNetLoader, BitNetLoader as default } from '../index.js';

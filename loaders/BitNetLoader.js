@@ -1,0 +1,198 @@
+// The guide's second entry point: loads models with the native engine.
+import { spawn } from 'node:child_process';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { awaitNative, callNative, ModelError } from '../lib/errors.js';
+import { BitNetModel, pick, SAMPLING_OPTIONS } from '../lib/model.js';
+import { isNativeAvailable, native } from '../lib/native.js';
+import { readOptions, warnOnce } from '../lib/options.js';
+import { bitnetDirs, DEMO_MODEL, huggingFaceCache, isaFromEnvironment, PACKAGE_ROOT } from '../lib/paths.js';
+import { loadSpec, resolveFormat } from '../lib/source.js';
+import { BaseLoader } from './BaseLoader.js';
+
+const OFFICIAL = ['microsoft/BitNet-b1.58-2B-4T'];
+const COMMUNITY = [
+  '1bitLLM/bitnet_b1_58-large',
+  '1bitLLM/bitnet_b1_58-3B',
+  'HF1BitLLM/Llama3-8B-1.58-100B-tokens',
+  'tiiuae/Falcon3-7B-Instruct-1.58bit',
+  'tiiuae/Falcon3-10B-Instruct-1.58bit',
+  'tiiuae/Falcon3-3B-Instruct-1.58bit',
+  'tiiuae/Falcon3-1B-Instruct-1.58bit',
+];
+
+/** The last segment of a path or id, without the extension of a file. */
+const nameOf = (source) => source.split(/[\\/]/).filter(Boolean).pop()?.replace(/\.(gguf|safetensors)$/i, '') ?? 'model';
+
+/** Loading errors begin with the words that callers of the guide know; refused options speak for themselves. */
+function loadingError(error) {
+  if (!(error instanceof ModelError) || error.code.startsWith('INVALID_')) return error;
+  return new ModelError(`Failed to load BitNet model: ${error.message}`, error.code, error.details, { cause: error.cause ?? error });
+}
+
+/** What was asked for and is not to be had, but does not keep the model from working. */
+function warnOfLimits({ gpuLayers, contextSize }, info) {
+  if (gpuLayers > 0) {
+    warnOnce(`gpuLayers ${gpuLayers} was asked for, but there is no GPU back-end: the model runs on the CPU`, 'LLM_ROUTER_NO_GPU');
+  }
+  if (contextSize > info.contextSize) {
+    warnOnce(`contextSize ${contextSize} was asked for, but the model was made for ${info.contextLength} tokens: that is used`, 'LLM_ROUTER_CONTEXT_SIZE');
+  }
+}
+
+/** Loads ternary and ordinary models, each independent of the others; generate() and stream() use the one loaded last. */
+export class BitNetLoader extends BaseLoader {
+  #router;
+  supportedFormats = ['.gguf', 'bitnet', 'gguf'];
+  supportedQuantTypes = ['i2_s', 'tl1', 'tl2'];
+  process = null;
+  isReady = false;
+
+  /** @param {{ bitnetPath?: string, autoBuild?: boolean }} [options] */
+  constructor(options = {}) {
+    const config = readOptions(options, 'loader');
+    super(config);
+    this.bitnetPath = config.bitnetPath ?? bitnetDirs().find((dir) => existsSync(dir)) ?? path.join(PACKAGE_ROOT, 'temp', 'bitnet-repo');
+    this.buildDir = path.join(this.bitnetPath, 'build');
+    this.modelDir = path.join(this.bitnetPath, 'models');
+  }
+
+  /** The ids that the guide names; fresh arrays. */
+  static async listAvailableModels() {
+    return { official: [...OFFICIAL], community: [...COMMUNITY] };
+  }
+
+  /**
+   * Loads a model from a file, a folder or an id.
+   * @param {string | object} source also as `source` of one options object
+   * @param {object} [options]
+   * @returns {Promise<BitNetModel>}
+   */
+  async load(source, options) {
+    try {
+      return await this.#load(loadSpec(source, options));
+    } catch (error) {
+      throw loadingError(error);
+    }
+  }
+
+  async #load(spec) {
+    const startedAt = performance.now();
+    const given = readOptions({ ...spec, isa: spec.isa ?? isaFromEnvironment(), source: resolveFormat(spec).source }, 'load');
+    if (given.source === undefined) throw new ModelError('Option source is missing: name a file, a folder or a model id', 'INVALID_ARGUMENT', { option: 'source' });
+    await this.#ensureEngine(given.autoBuild ?? this.config.autoBuild);
+    const name = given.name ?? nameOf(given.source);
+    const id = given.id ?? `${name}-${randomBytes(4).toString('hex')}`;
+    // The native half has a key of its own, so that a model replaced by one of the same id can still be unloaded.
+    const key = randomUUID();
+    const engine = await this.#open(key, given);
+    const info = callNative(() => engine.info());
+    warnOfLimits(given, info);
+    const config = { path: info.path, threads: info.threads, contextSize: info.contextSize, gpuLayers: 0, ...pick(given, SAMPLING_OPTIONS) };
+    const { quantType, conversation = false } = given;
+    const about = { id, name, source: given.source, path: info.path, quantType, conversation, config, loadTime: performance.now() - startedAt };
+    this.model = new BitNetModel(engine, about, () => this.#router.unload(key));
+    this.loaded = true;
+    return this.model;
+  }
+
+  async #open(key, given) {
+    this.#router ??= callNative(() => new (native().NativeRouter)());
+    const { source, quantType, threads, contextSize, isa, onProgress } = given;
+    const request = {
+      id: key, source, quantType, threads, contextSize, isa,
+      sampling: pick(given, SAMPLING_OPTIONS),
+      bitnetDirs: bitnetDirs(this.config.bitnetPath),
+      hfCache: huggingFaceCache(),
+      demo: DEMO_MODEL,
+    };
+    let thrown;
+    // An error thrown by the callback would end the process: it fails the load instead.
+    const report = onProgress && ((progress) => {
+      try {
+        if (!thrown) onProgress(progress);
+      } catch (error) {
+        thrown = { error };
+      }
+    });
+    const engine = await awaitNative(this.#router.load(request, report));
+    if (!thrown) return engine;
+    await this.#router.unload(key);
+    throw thrown.error;
+  }
+
+  async generate(prompt, options) {
+    const model = this.requireModel();
+    const result = await model.generate(prompt, options);
+    return { ...result, raw: result.text, config: model.config };
+  }
+
+  stream(prompt, options) {
+    return this.requireModel().stream(prompt, options);
+  }
+
+  async unload() {
+    if (!this.model) return;
+    await super.unload();
+    this.emit('unloaded');
+  }
+
+  async getModelInfo() {
+    const { path: file, config, quantization } = this.requireModel('Model not loaded');
+    return { type: 'bitnet', format: 'gguf', quantization, path: file, config };
+  }
+
+  getCapabilities() {
+    return { ...super.getCapabilities(), streaming: true, quantization: true };
+  }
+
+  /** True when models can be run: the native engine takes the place of an installed BitNet.cpp. */
+  async checkBitNetInstallation() {
+    this.isReady = isNativeAvailable();
+    return this.isReady;
+  }
+
+  /** Where BitNet.cpp keeps its program; the native engine does not need it. */
+  getCliPath() {
+    if (process.platform !== 'win32') return path.join(this.buildDir, 'bin', 'llama-cli');
+    const release = path.join(this.buildDir, 'bin', 'Release', 'llama-cli.exe');
+    return existsSync(release) ? release : path.join(this.buildDir, 'bin', 'llama-cli.exe');
+  }
+
+  /** Builds the native engine when it is missing and this is a checkout; resolves at once when it is there. */
+  async buildBitNet() {
+    if (await this.checkBitNetInstallation()) return;
+    const script = path.join(PACKAGE_ROOT, 'scripts', 'build.js');
+    if (!existsSync(path.join(PACKAGE_ROOT, 'Cargo.toml')) || !existsSync(script)) native();
+    const code = await new Promise((resolve, reject) => {
+      spawn(process.execPath, [script], { stdio: ['ignore', 2, 2] }).once('error', reject).once('exit', resolve);
+    });
+    if (code !== 0) throw new ModelError(`BitNet build failed with code ${code}`, 'NATIVE_BINDING_MISSING', { code });
+    this.isReady = true;
+  }
+
+  async #ensureEngine(autoBuild) {
+    if (await this.checkBitNetInstallation()) return;
+    if (autoBuild === false) {
+      throw new ModelError('BitNet.cpp not installed. Run build first or set autoBuild: true', 'NATIVE_BINDING_MISSING');
+    }
+    if (autoBuild === true) await this.buildBitNet();
+    native();
+  }
+
+  /** Path of a model that is on the disk already; fetching one is not part of this version. */
+  async downloadModel(modelId, quantType = 'i2_s') {
+    const file = path.join('models', nameOf(modelId), `ggml-model-${quantType}.gguf`);
+    const places = bitnetDirs(this.config.bitnetPath).map((dir) => path.join(dir, file));
+    const found = places.find((place) => existsSync(place));
+    if (found) return found;
+    throw new ModelError(
+      `Failed to download model: ${modelId} is not on the disk, and this version does not download. Put it at ${places[0]}`,
+      'DOWNLOAD_FAILED',
+      { modelId, lookedIn: places },
+    );
+  }
+}
+
+export default BitNetLoader;

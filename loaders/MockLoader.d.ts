@@ -1,0 +1,1 @@
+export { MockLoader, MockLoader as default } from '../index.js';

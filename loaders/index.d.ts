@@ -1,0 +1,1 @@
+export { BaseLoader, BitNetLoader, MockLoader } from '../index.js';

@@ -1,0 +1,3 @@
+export { BaseLoader } from './BaseLoader.js';
+export { BitNetLoader } from './BitNetLoader.js';
+export { MockLoader } from './MockLoader.js';

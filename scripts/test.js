@@ -1,0 +1,36 @@
+// npm test: every check there is, after setting up whatever a fresh clone lacks.
+// npm run lint | test:rust | test:js run one part.
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+import { ensureBuilt, ensurePackages, ROOT, run, say } from './support.js';
+
+const testFiles = () => readdirSync(path.join(ROOT, '__test__')).filter((name) => name.endsWith('.test.js')).map((name) => path.join('__test__', name));
+
+const parts = {
+  lint() {
+    run('cargo', ['fmt', '--all', '--check']);
+    run('cargo', ['clippy', '--workspace', '--all-targets', '--locked', '--', '-D', 'warnings']);
+  },
+  rust() {
+    run('cargo', ['test', '--workspace', '--locked']);
+  },
+  js() {
+    ensurePackages();
+    ensureBuilt();
+    run(process.execPath, [path.join('node_modules', 'typescript', 'bin', 'tsc'), '--project', path.join('__test__', 'tsconfig.json')]);
+    run(process.execPath, ['--test', '--test-reporter=spec', ...testFiles()]);
+  },
+};
+
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(parts);
+try {
+  for (const part of wanted) {
+    if (!(part in parts)) throw new Error(`there is no part "${part}"; there are: ${Object.keys(parts).join(', ')}`);
+    const startedAt = Date.now();
+    parts[part]();
+    if (part !== 'js') say(`${part}: passed in ${Math.round((Date.now() - startedAt) / 1000)} s`);
+  }
+} catch (error) {
+  say(`Failed: ${error.message}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,127 @@
+//! A running generation, read event by event.
+
+use std::future::poll_fn;
+use std::sync::{Mutex, PoisonError};
+
+use llm_engine::{CancelHandle, Completion, Generation, TextEvent};
+use napi::Result;
+use napi_derive::napi;
+
+use crate::error::inference_failed;
+
+/// The next piece of text, or the end: one of the two is there.
+#[napi(object)]
+#[derive(Debug)]
+pub struct GenerationEvent {
+    pub text: Option<String>,
+    pub done: Option<GenerationEnd>,
+}
+
+/// How a generation ended.
+#[napi(object)]
+#[derive(Debug)]
+pub struct GenerationEnd {
+    /// `stop` or `length`.
+    pub finish_reason: String,
+    pub prompt_tokens: u32,
+    pub cached_tokens: u32,
+    pub completion_tokens: u32,
+    pub timings: GenerationTimings,
+    pub seed: i64,
+    pub token_ids: Vec<u32>,
+}
+
+/// Milliseconds of wall clock.
+#[napi(object)]
+#[derive(Debug)]
+pub struct GenerationTimings {
+    pub queue_ms: f64,
+    pub prefill_ms: f64,
+    pub decode_ms: f64,
+    pub ttft_ms: f64,
+}
+
+impl From<TextEvent> for GenerationEvent {
+    fn from(event: TextEvent) -> Self {
+        match event {
+            TextEvent::Text(text) => Self {
+                text: Some(text),
+                done: None,
+            },
+            TextEvent::Done(completion) => Self {
+                text: None,
+                done: Some(completion.into()),
+            },
+        }
+    }
+}
+
+/// Token counts are bounded by the context, far below 2^32.
+fn count(tokens: usize) -> u32 {
+    u32::try_from(tokens).unwrap_or(u32::MAX)
+}
+
+impl From<Completion> for GenerationEnd {
+    fn from(completion: Completion) -> Self {
+        let timings = completion.timings;
+        Self {
+            finish_reason: completion.finish_reason.name().to_owned(),
+            prompt_tokens: count(completion.usage.prompt_tokens),
+            cached_tokens: count(completion.usage.cached_tokens),
+            completion_tokens: count(completion.usage.completion_tokens),
+            timings: GenerationTimings {
+                queue_ms: timings.queue_ms,
+                prefill_ms: timings.prefill_ms,
+                decode_ms: timings.decode_ms,
+                ttft_ms: timings.ttft_ms,
+            },
+            seed: i64::try_from(completion.seed).unwrap_or(i64::MAX),
+            token_ids: completion.token_ids,
+        }
+    }
+}
+
+/// Dropped by the garbage collector, it cancels.
+#[napi]
+pub struct NativeGeneration {
+    /// Locked for the moment of a poll, never across a wait.
+    generation: Mutex<Generation>,
+    cancel: CancelHandle,
+}
+
+impl NativeGeneration {
+    pub(crate) fn new(generation: Generation) -> Self {
+        Self {
+            cancel: generation.handle(),
+            generation: Mutex::new(generation),
+        }
+    }
+}
+
+#[napi]
+impl NativeGeneration {
+    /// The next event; null after the end.
+    ///
+    /// # Errors
+    /// What ended the generation early, with its code.
+    #[napi]
+    pub async fn next(&self) -> Result<Option<GenerationEvent>> {
+        let event = poll_fn(|context| {
+            self.generation
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .poll_next(context)
+        });
+        event
+            .await
+            .transpose()
+            .map(|event| event.map(Into::into))
+            .map_err(inference_failed)
+    }
+
+    /// Ends the work within one step of the engine; the next event is the error ABORTED.
+    #[napi(catch_unwind)]
+    pub fn cancel(&self) {
+        self.cancel.cancel();
+    }
+}

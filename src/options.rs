@@ -1,0 +1,152 @@
+//! What JavaScript passes in. The ranges are checked twice on purpose: `lib/options.js` words the messages for users,
+//! the engine protects itself.
+
+use std::path::PathBuf;
+
+use llm_engine::{
+    ContextOverflow, EngineConfig, GenerateRequest, Message, Prompt, RenderOptions, SamplingOptions,
+};
+use llm_router::{LoadSpec, SearchPaths};
+use napi_derive::napi;
+use serde_json::{Map, Value};
+
+use crate::error::Failure;
+
+/// How tokens are chosen; what is absent is decided further down.
+#[napi(object)]
+#[derive(Debug, Default)]
+pub struct SamplingFields {
+    pub temperature: Option<f64>,
+    pub top_k: Option<u32>,
+    pub top_p: Option<f64>,
+    pub min_p: Option<f64>,
+    pub repetition_penalty: Option<f64>,
+    pub frequency_penalty: Option<f64>,
+    pub presence_penalty: Option<f64>,
+    /// 0 to 2^53 - 1.
+    pub seed: Option<i64>,
+}
+
+impl From<SamplingFields> for SamplingOptions {
+    fn from(fields: SamplingFields) -> Self {
+        Self {
+            temperature: fields.temperature,
+            top_k: fields.top_k.map(|k| k as usize),
+            top_p: fields.top_p,
+            min_p: fields.min_p,
+            repetition_penalty: fields.repetition_penalty,
+            frequency_penalty: fields.frequency_penalty,
+            presence_penalty: fields.presence_penalty,
+            seed: fields.seed.map(i64::unsigned_abs),
+        }
+    }
+}
+
+/// One model to load.
+#[napi(object)]
+#[derive(Debug)]
+pub struct LoadRequest {
+    pub id: String,
+    pub source: String,
+    pub quant_type: Option<String>,
+    pub threads: Option<u32>,
+    pub context_size: Option<u32>,
+    pub isa: Option<String>,
+    pub sampling: SamplingFields,
+    /// Folders with `models/<name>/`, in the order in which they are searched.
+    pub bitnet_dirs: Vec<String>,
+    /// The Hugging Face cache.
+    pub hf_cache: Option<String>,
+    /// The embedded demo model.
+    pub demo: Option<String>,
+}
+
+impl LoadRequest {
+    pub(crate) fn into_spec(self) -> Result<LoadSpec, Failure> {
+        Ok(LoadSpec {
+            id: Some(self.id),
+            source: self.source,
+            quant_type: self.quant_type,
+            search: SearchPaths {
+                bitnet_dirs: self.bitnet_dirs.into_iter().map(PathBuf::from).collect(),
+                hf_cache: self.hf_cache.map(PathBuf::from),
+                demo: self.demo.map(PathBuf::from),
+            },
+            engine: EngineConfig {
+                threads: self.threads.map(|threads| threads as usize),
+                context_size: self.context_size.map(|size| size as usize),
+                isa: self.isa.map(|name| name.parse()).transpose()?,
+                sampling: self.sampling.into(),
+            },
+        })
+    }
+}
+
+/// One generation: `messages` (JSON) where given, else `text`.
+#[napi(object)]
+#[derive(Debug)]
+pub struct GenerateCall {
+    pub text: Option<String>,
+    pub messages: Option<String>,
+    pub raw: Option<bool>,
+    pub sampling: SamplingFields,
+    pub max_tokens: Option<u32>,
+    pub stop: Vec<String>,
+    pub ignore_eos: Option<bool>,
+    /// `error`, `shift` or `truncate`.
+    pub context_overflow: Option<String>,
+}
+
+impl GenerateCall {
+    pub(crate) fn into_request(self) -> Result<GenerateRequest, Failure> {
+        let prompt = match (self.messages, self.text) {
+            (Some(messages), _) => Prompt::Messages {
+                messages: parse_messages(&messages)?,
+                options: render_options(true, "{}")?,
+            },
+            (None, text) => Prompt::Text {
+                text: text.unwrap_or_default(),
+                raw: self.raw.unwrap_or(false),
+            },
+        };
+        Ok(GenerateRequest {
+            prompt,
+            max_tokens: self.max_tokens.map(|tokens| tokens as usize),
+            sampling: self.sampling.into(),
+            stop: self.stop,
+            ignore_eos: self.ignore_eos.unwrap_or(false),
+            context_overflow: context_overflow(self.context_overflow.as_deref())?,
+        })
+    }
+}
+
+/// A chat, from JSON.
+pub(crate) fn parse_messages(json: &str) -> Result<Vec<Message>, Failure> {
+    serde_json::from_str(json).map_err(|error| Failure::argument("messages", error))
+}
+
+/// What a chat template sees besides the messages; `variables` is an object in JSON.
+pub(crate) fn render_options(
+    add_generation_prompt: bool,
+    variables: &str,
+) -> Result<RenderOptions, Failure> {
+    let mut extra: Map<String, Value> =
+        serde_json::from_str(variables).map_err(|error| Failure::argument("variables", error))?;
+    Ok(RenderOptions {
+        add_generation_prompt,
+        tools: extra.shift_remove("tools"),
+        documents: extra.shift_remove("documents"),
+        extra,
+        now: None,
+    })
+}
+
+fn context_overflow(name: Option<&str>) -> Result<ContextOverflow, Failure> {
+    match name {
+        None => Ok(ContextOverflow::default()),
+        Some("error") => Ok(ContextOverflow::Error),
+        Some("shift") => Ok(ContextOverflow::Shift),
+        Some("truncate") => Ok(ContextOverflow::Truncate),
+        Some(other) => Err(Failure::argument("contextOverflow", other)),
+    }
+}

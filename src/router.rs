@@ -1,0 +1,212 @@
+//! The classes that `loaders/BitNetLoader.js` and `lib/model.js` hold.
+
+use std::sync::Arc;
+
+use llm_engine::{Engine, Perplexity};
+use llm_router::{LoadedModel, Router};
+use napi::Status;
+use napi::bindgen_prelude::{Float32Array, spawn_blocking};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi_derive::napi;
+
+use crate::error::{Failure, inference_failed};
+use crate::generation::NativeGeneration;
+use crate::info::ModelInfo;
+use crate::options::{GenerateCall, LoadRequest, parse_messages, render_options};
+
+/// How far loading is.
+#[napi(object)]
+#[derive(Debug)]
+pub struct Progress {
+    /// `open`, `weights`, `tokenizer` or `ready`.
+    pub phase: String,
+    /// Bytes of this phase.
+    pub loaded_bytes: f64,
+    pub total_bytes: f64,
+}
+
+/// A JavaScript function; calls are queued and never waited for.
+type ProgressCallback = ThreadsafeFunction<Progress, (), Progress, Status, false>;
+
+/// Runs `work` on a thread that may block; its panic is an error.
+async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    E: Into<Failure> + Send + 'static,
+{
+    spawn_blocking(work)
+        .await
+        .map_err(Failure::internal)?
+        .map_err(Into::into)
+}
+
+/// Loads models and keeps them by id.
+#[napi]
+pub struct NativeRouter {
+    router: Arc<Router>,
+}
+
+#[napi]
+impl NativeRouter {
+    #[napi(constructor, catch_unwind)]
+    pub fn new() -> Self {
+        Self {
+            router: Arc::new(Router::new()),
+        }
+    }
+
+    /// Loads a model on a thread that may block.
+    ///
+    /// # Errors
+    /// Whatever keeps the model from loading, with its code.
+    #[napi]
+    pub async fn load(
+        &self,
+        request: LoadRequest,
+        on_progress: Option<ProgressCallback>,
+    ) -> napi::Result<NativeModel> {
+        let router = Arc::clone(&self.router);
+        let model = blocking(move || -> Result<_, Failure> {
+            let spec = request.into_spec()?;
+            let model = router.load(spec, &mut |progress| {
+                if let Some(callback) = &on_progress {
+                    let progress = Progress {
+                        phase: progress.phase.name().to_owned(),
+                        loaded_bytes: progress.done as f64,
+                        total_bytes: progress.total as f64,
+                    };
+                    callback.call(progress, ThreadsafeFunctionCallMode::NonBlocking);
+                }
+            })?;
+            Ok(model)
+        });
+        Ok(NativeModel {
+            model: model.await?,
+        })
+    }
+
+    /// Ends what runs on a model and frees its memory.
+    ///
+    /// # Errors
+    /// MODEL_NOT_FOUND when there is none of this id.
+    #[napi]
+    pub async fn unload(&self, id: String) -> napi::Result<()> {
+        let router = Arc::clone(&self.router);
+        Ok(blocking(move || router.unload(&id)).await?)
+    }
+}
+
+/// One loaded model. Its methods fail with MODEL_NOT_LOADED once it has been unloaded.
+#[napi]
+pub struct NativeModel {
+    model: Arc<LoadedModel>,
+}
+
+impl NativeModel {
+    fn engine(&self) -> Result<Arc<Engine>, Failure> {
+        Ok(self.model.engine()?)
+    }
+}
+
+#[napi]
+impl NativeModel {
+    /// What is loaded and how it runs.
+    #[napi(catch_unwind)]
+    pub fn info(&self) -> napi::Result<ModelInfo> {
+        Ok(ModelInfo::new(self.model.path(), self.engine()?.info()))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn tokenize(&self, text: String, add_special: bool) -> napi::Result<Vec<u32>> {
+        Ok(self
+            .engine()?
+            .tokenize(&text, add_special)
+            .map_err(Failure::from)?)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn detokenize(&self, ids: Vec<u32>, skip_special: bool) -> napi::Result<String> {
+        Ok(self.engine()?.detokenize(&ids, skip_special))
+    }
+
+    /// Renders a chat; `messages` and `variables` (an object for the template) are JSON.
+    #[napi(catch_unwind)]
+    pub fn apply_chat_template(
+        &self,
+        messages: String,
+        add_generation_prompt: bool,
+        variables: String,
+    ) -> napi::Result<String> {
+        let messages = parse_messages(&messages)?;
+        let options = render_options(add_generation_prompt, &variables)?;
+        Ok(self
+            .engine()?
+            .apply_chat_template(&messages, &options)
+            .map_err(Failure::from)?)
+    }
+
+    /// Starts a generation. Tokenising a long prompt takes a while, so that is not done on Node's thread.
+    ///
+    /// # Errors
+    /// Options or a prompt that the engine refuses.
+    #[napi]
+    pub async fn generate(&self, call: GenerateCall) -> napi::Result<NativeGeneration> {
+        let engine = self.engine()?;
+        let start = move || -> Result<_, Failure> { Ok(engine.generate(call.into_request()?)?) };
+        blocking(start)
+            .await
+            .map(NativeGeneration::new)
+            .map_err(inference_failed)
+    }
+
+    /// Logits `[vocab]` after the last id, or `[ids.len() * vocab]` with `all`.
+    ///
+    /// # Errors
+    /// Ids that are none of the model's, or too many.
+    #[napi]
+    pub async fn forward(&self, ids: Vec<u32>, all: bool) -> napi::Result<Float32Array> {
+        let task = self
+            .engine()?
+            .forward(&ids, all)
+            .map_err(inference_failed)?;
+        Ok(Float32Array::new(task.await.map_err(inference_failed)?))
+    }
+
+    /// How well the model predicts a text.
+    ///
+    /// # Errors
+    /// A text that is too short or too long.
+    #[napi]
+    pub async fn perplexity(&self, text: String) -> napi::Result<TextPerplexity> {
+        let engine = self.engine()?;
+        let task = blocking(move || engine.perplexity(&text))
+            .await
+            .map_err(inference_failed)?;
+        task.await.map(Into::into).map_err(inference_failed)
+    }
+}
+
+/// How well a model predicts a text.
+#[napi(object)]
+#[derive(Debug)]
+pub struct TextPerplexity {
+    /// `exp(nll)`.
+    pub perplexity: f64,
+    /// Mean negative log-likelihood of a token, in nats.
+    pub nll: f64,
+    /// Tokens of the text, the first one (which nothing predicts) included.
+    pub tokens: u32,
+    /// The negative log-likelihood of each token but the first.
+    pub token_nll: Vec<f64>,
+}
+
+impl From<Perplexity> for TextPerplexity {
+    fn from(perplexity: Perplexity) -> Self {
+        Self {
+            perplexity: perplexity.perplexity,
+            nll: perplexity.mean_nll,
+            tokens: u32::try_from(perplexity.tokens).unwrap_or(u32::MAX),
+            token_nll: perplexity.nll,
+        }
+    }
+}
