@@ -1,1 +1,16 @@
-//! placeholder
+//! Many models side by side: each has an id, is loaded from a source, and stays until it is unloaded.
+//!
+//! A source is what a person writes: a path, a Hugging Face id, `demo`, with or without a prefix such as `bitnet:`.
+//! `llm-hub` finds the files, `llm-engine` opens them.
+#![forbid(unsafe_code)]
+
+mod error;
+mod quant;
+mod registry;
+mod source;
+
+pub use error::RouterError;
+pub use llm_engine as engine;
+pub use llm_hub::{HubError, SearchPaths};
+pub use quant::QuantType;
+pub use registry::{LoadSpec, LoadedModel, Router};

@@ -1,0 +1,312 @@
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use llm_kernels::Compute;
+use llm_model::Model;
+use llm_text::{Message, RenderOptions};
+
+use crate::config::{self, EngineConfig, SamplingOptions};
+use crate::error::EngineError;
+use crate::events::{self, Generation};
+use crate::inbox::{Command, Inbox};
+use crate::info::{EngineInfo, MemoryInfo};
+use crate::job::{Job, Perplexity, Purpose};
+use crate::load::{self, LoadProgress, Loaded};
+use crate::request::{ContextOverflow, GenerateRequest};
+use crate::scheduler::Scheduler;
+use crate::sequence::SequenceRequest;
+use crate::task::{Task, task};
+use crate::vocabulary::Vocabulary;
+
+/// What the logits of one [`Engine::forward`] may take: a quarter of what a 32-bit length can count, and more than a
+/// thousand positions of the largest vocabulary.
+const MAX_LOGITS_BYTES: usize = 1 << 30;
+
+/// One loaded model that can talk.
+///
+/// Every method but [`open`](Self::open) returns without waiting for the model: a thread of the engine's own does the
+/// computing. Dropping the engine ends what is under way with [`EngineError::Closed`] and waits for that thread.
+pub struct Engine {
+    model: Arc<dyn Model>,
+    vocabulary: Arc<Vocabulary>,
+    sampling: SamplingOptions,
+    context_size: usize,
+    threads: usize,
+    isa: llm_kernels::Isa,
+    mapped_bytes: u64,
+    kv_bytes: Arc<AtomicUsize>,
+    inbox: Arc<Inbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Opens the model at `path`: a GGUF file, a folder in the layout of Hugging Face, or a safetensors file in one.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidOption`] and [`EngineError::IsaUnavailable`] for `config`; [`EngineError::Format`],
+    /// [`EngineError::Model`] and [`EngineError::Text`] for the files.
+    pub fn open(
+        path: &Path,
+        config: &EngineConfig,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Self, EngineError> {
+        config.sampling.validate()?;
+        let compute = load::compute(config)?;
+        let loaded = load::load(path, &compute, progress)?;
+        Self::start(loaded, compute, config)
+    }
+
+    /// Starts the thread over what was loaded.
+    pub(crate) fn start(
+        loaded: Loaded,
+        compute: Compute,
+        config: &EngineConfig,
+    ) -> Result<Self, EngineError> {
+        let Loaded {
+            model,
+            vocabulary,
+            recommended,
+            mapped_bytes,
+        } = loaded;
+        let context_size =
+            config::validate_context_size(config.context_size, model.config().context_length)?;
+        let vocabulary = Arc::new(vocabulary);
+        let inbox = Arc::new(Inbox::default());
+        let kv_bytes = Arc::new(AtomicUsize::new(0));
+        let (threads, isa) = (compute.threads(), compute.kernels().isa());
+        let thread = std::thread::Builder::new()
+            .name("llm-engine".to_owned())
+            .spawn({
+                let (model, vocabulary) = (Arc::clone(&model), Arc::clone(&vocabulary));
+                let (inbox, kv_bytes) = (Arc::clone(&inbox), Arc::clone(&kv_bytes));
+                move || {
+                    let tokenizer = vocabulary.tokenizer().clone();
+                    Scheduler::new(model, tokenizer, compute, context_size, kv_bytes).run(&inbox);
+                }
+            });
+        Ok(Self {
+            model,
+            vocabulary,
+            sampling: config.sampling.or(recommended),
+            context_size,
+            threads,
+            isa,
+            mapped_bytes,
+            kv_bytes,
+            inbox,
+            thread: Some(thread.map_err(EngineError::Thread)?),
+        })
+    }
+
+    /// What is loaded and how it runs.
+    #[must_use]
+    pub fn info(&self) -> EngineInfo {
+        let model = self.model.config();
+        EngineInfo {
+            architecture: model.architecture.clone(),
+            parameters: model.parameters,
+            ternary_parameters: model.ternary_parameters,
+            bits_per_weight: model.bits_per_weight,
+            weight_types: model.weight_types.clone(),
+            n_vocab: model.n_vocab,
+            n_layer: model.n_layer,
+            n_embd: model.n_embd,
+            context_length: model.context_length,
+            context_size: self.context_size,
+            has_chat_template: self.vocabulary.has_chat_template(),
+            isa: self.isa,
+            threads: self.threads,
+            gpu_layers: 0,
+            memory: MemoryInfo {
+                weights_bytes: model.resident_bytes,
+                mapped_bytes: self.mapped_bytes,
+                kv_bytes: self.kv_bytes.load(Ordering::Relaxed) as u64,
+            },
+        }
+    }
+
+    /// The token ids of `text`; with `add_special` also those that the tokenizer puts around every text.
+    ///
+    /// # Errors
+    /// [`EngineError::Text`] when the tokenizer refuses.
+    pub fn tokenize(&self, text: &str, add_special: bool) -> Result<Vec<u32>, EngineError> {
+        Ok(self.vocabulary.tokenizer().encode(text, add_special)?)
+    }
+
+    /// The text of `ids`; incomplete characters become U+FFFD, ids without a token nothing. `skip_special` leaves special
+    /// tokens out.
+    #[must_use]
+    pub fn detokenize(&self, ids: &[u32], skip_special: bool) -> String {
+        self.vocabulary.tokenizer().decode(ids, skip_special)
+    }
+
+    /// `messages` as the model's chat template renders them.
+    ///
+    /// # Errors
+    /// [`EngineError::NoChatTemplate`]; [`EngineError::Text`] when the template is broken or refuses.
+    pub fn apply_chat_template(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+    ) -> Result<String, EngineError> {
+        self.vocabulary.render(messages, options)
+    }
+
+    /// Starts to generate. The prompt is tokenised here, everything else happens on the engine's thread.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidOption`] for an option outside its range; [`EngineError::EmptyPrompt`],
+    /// [`EngineError::ContextOverflow`] and [`EngineError::TokenOutOfRange`] for the prompt; what tokenizer and template
+    /// say; [`EngineError::Closed`].
+    pub fn generate(&self, request: GenerateRequest) -> Result<Generation, EngineError> {
+        let submitted = Instant::now();
+        request.sampling.validate()?;
+        let max_tokens = config::validate_max_tokens(request.max_tokens)?;
+        config::validate_stop(&request.stop)?;
+        let prompt = self.vocabulary.encode_prompt(request.prompt)?;
+        self.check_ids(&prompt)?;
+        let keep = usize::from(self.vocabulary.starts_with_bos(&prompt));
+        let prompt = self.fit(prompt, request.context_overflow, keep, max_tokens)?;
+        let end_tokens = if request.ignore_eos {
+            Arc::default()
+        } else {
+            self.vocabulary.end_tokens()
+        };
+        let (outbox, generation) = events::stream(Arc::clone(&self.inbox));
+        self.inbox
+            .send(Command::Generate(Box::new(SequenceRequest {
+                prompt,
+                max_tokens,
+                sampling: request.sampling.or(self.sampling).resolve(),
+                stop: request.stop,
+                end_tokens,
+                shift: (request.context_overflow == ContextOverflow::Shift).then_some(keep),
+                outbox,
+                submitted,
+            })))?;
+        Ok(generation)
+    }
+
+    /// The logits after `ids`, in a context of their own: `[n_vocab]` of the last position, or with `all`
+    /// `[ids.len()][n_vocab]`.
+    ///
+    /// # Errors
+    /// [`EngineError::EmptyPrompt`], [`EngineError::TokenOutOfRange`], [`EngineError::ContextOverflow`],
+    /// [`EngineError::TooManyLogits`], [`EngineError::Closed`].
+    pub fn forward(&self, ids: &[u32], all: bool) -> Result<Task<Vec<f32>>, EngineError> {
+        self.check_text(ids)?;
+        let (tokens, n_vocab) = (ids.len(), self.model.config().n_vocab);
+        let rows = if all { tokens } else { 1 };
+        let bytes = rows
+            .saturating_mul(n_vocab)
+            .saturating_mul(size_of::<f32>());
+        if bytes > MAX_LOGITS_BYTES {
+            return Err(EngineError::TooManyLogits {
+                tokens,
+                n_vocab,
+                bytes,
+                limit: MAX_LOGITS_BYTES,
+            });
+        }
+        let (reply, result) = task();
+        let purpose = Purpose::Logits {
+            all,
+            out: Vec::new(),
+            reply,
+        };
+        self.inbox
+            .send(Command::Run(Box::new(Job::new(ids.to_vec(), purpose))))?;
+        Ok(result)
+    }
+
+    /// How well the model predicts `text`, after the tokens that the tokenizer puts before every text.
+    ///
+    /// # Errors
+    /// [`EngineError::TextTooShort`] below two tokens, [`EngineError::ContextOverflow`], [`EngineError::Text`],
+    /// [`EngineError::Closed`].
+    pub fn perplexity(&self, text: &str) -> Result<Task<Perplexity>, EngineError> {
+        let ids = self.tokenize(text, true)?;
+        if ids.len() < 2 {
+            return Err(EngineError::TextTooShort { tokens: ids.len() });
+        }
+        self.check_text(&ids)?;
+        let (reply, result) = task();
+        let purpose = Purpose::Perplexity {
+            nll: Vec::new(),
+            reply,
+        };
+        self.inbox
+            .send(Command::Run(Box::new(Job::new(ids, purpose))))?;
+        Ok(result)
+    }
+
+    /// Ends what is under way, after the step that is being computed, with [`EngineError::Closed`]; later requests get the
+    /// same.
+    pub fn close(&self) {
+        drop(self.inbox.close());
+    }
+
+    fn check_text(&self, ids: &[u32]) -> Result<(), EngineError> {
+        self.check_ids(ids)?;
+        self.fit(ids.to_vec(), ContextOverflow::Error, 0, 0)
+            .map(drop)
+    }
+
+    fn check_ids(&self, ids: &[u32]) -> Result<(), EngineError> {
+        let n_vocab = self.model.config().n_vocab;
+        match ids.iter().find(|&&id| id as usize >= n_vocab) {
+            Some(&id) => Err(EngineError::TokenOutOfRange { id, n_vocab }),
+            None if ids.is_empty() => Err(EngineError::EmptyPrompt),
+            None => Ok(()),
+        }
+    }
+
+    /// A prompt that fits the context. One that does not loses its oldest tokens behind the first `keep`, if the policy
+    /// allows: what is left leaves room for `max_tokens`, but keeps at least half of the context.
+    fn fit(
+        &self,
+        mut prompt: Vec<u32>,
+        overflow: ContextOverflow,
+        keep: usize,
+        max_tokens: usize,
+    ) -> Result<Vec<u32>, EngineError> {
+        let (prompt_tokens, context_size) = (prompt.len(), self.context_size);
+        if prompt_tokens <= context_size {
+            return Ok(prompt);
+        }
+        if overflow == ContextOverflow::Error {
+            return Err(EngineError::ContextOverflow {
+                prompt_tokens,
+                context_size,
+            });
+        }
+        let room = context_size
+            .saturating_sub(max_tokens)
+            .max(context_size.div_ceil(2));
+        let keep = keep.min(room - 1);
+        prompt.drain(keep..prompt_tokens - room + keep);
+        Ok(prompt)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("info", &self.info())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.close();
+        if let Some(thread) = self.thread.take() {
+            // The thread catches panics, and there is nobody left to tell about one.
+            let _ = thread.join();
+        }
+    }
+}

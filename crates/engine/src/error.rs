@@ -1,0 +1,118 @@
+use llm_format::FormatError;
+use llm_kernels::KernelError;
+use llm_model::ModelError;
+use llm_text::TextError;
+use thiserror::Error;
+
+/// Why an engine could not be opened, or a request not be served.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The model file cannot be read.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The model cannot be loaded or computed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The tokenizer or the chat template refuses.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The thread pool cannot be started.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// An option has a value outside its range.
+    #[error("{name} must be {allowed}, but is {given}")]
+    InvalidOption {
+        /// The option, as JavaScript spells it.
+        name: &'static str,
+        /// The value.
+        given: String,
+        /// The range.
+        allowed: String,
+    },
+    /// The wanted instruction set is not there.
+    #[error("isa `{isa}` is not available on this machine; available: {available}")]
+    IsaUnavailable {
+        /// What was asked for.
+        isa: String,
+        /// What there is, comma separated.
+        available: String,
+    },
+    /// The model comes without a vocabulary.
+    #[error("the model file has no tokenizer (`{missing}` is missing)")]
+    TokenizerMissing {
+        /// The metadata key that should be there.
+        missing: &'static str,
+    },
+    /// Messages need a chat template.
+    #[error("the model has no chat template: give a text prompt instead of messages")]
+    NoChatTemplate,
+    /// The chat template cannot be read.
+    #[error("the model's chat template is broken: {reason}")]
+    ChatTemplateBroken {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing to start from.
+    #[error("the prompt is empty: it has no tokens, and this model adds none")]
+    EmptyPrompt,
+    /// The prompt does not fit.
+    #[error(
+        "the prompt has {prompt_tokens} tokens, but contextSize is {context_size}: shorten the prompt, raise \
+         contextSize, or set contextOverflow to \"truncate\" or \"shift\""
+    )]
+    ContextOverflow {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Tokens that fit.
+        context_size: usize,
+    },
+    /// A token id that the model has no embedding for.
+    #[error("token id {id} is outside the model's vocabulary of {n_vocab}")]
+    TokenOutOfRange {
+        /// The id.
+        id: u32,
+        /// Size of the vocabulary.
+        n_vocab: usize,
+    },
+    /// A perplexity needs a token and one after it.
+    #[error("a perplexity needs a text of at least 2 tokens, this one has {tokens}")]
+    TextTooShort {
+        /// Tokens of the text.
+        tokens: usize,
+    },
+    /// Logits of all positions would take too much memory.
+    #[error(
+        "logits of {tokens} tokens over a vocabulary of {n_vocab} take {bytes} bytes, above the limit of {limit}: ask \
+         for fewer tokens at once"
+    )]
+    TooManyLogits {
+        /// Tokens asked for.
+        tokens: usize,
+        /// Logits per token.
+        n_vocab: usize,
+        /// What they would take.
+        bytes: usize,
+        /// What they may take.
+        limit: usize,
+    },
+    /// The model computed NaN or infinity.
+    #[error(
+        "the model computed logits that are not finite: its weights are damaged, or the input leaves their range"
+    )]
+    NonFiniteLogits,
+    /// The request was cancelled.
+    #[error("the request was cancelled")]
+    Cancelled,
+    /// The engine was closed.
+    #[error("the model was unloaded")]
+    Closed,
+    /// The thread of the engine could not be started.
+    #[error("the engine's thread could not be started")]
+    Thread(#[source] std::io::Error),
+    /// A mistake of ours: please report it.
+    #[error("internal error, please report it: {what}")]
+    Internal {
+        /// What the panic said.
+        what: String,
+    },
+}

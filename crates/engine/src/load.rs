@@ -1,0 +1,186 @@
+//! From a path to a model and its vocabulary.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use llm_format::{FormatError, Gguf, HfFolder, ModelFile};
+use llm_kernels::{Compute, Isa, Kernels};
+use llm_model::Model;
+use llm_text::{ChatTemplate, Tokenizer, TokenizerSpec, gguf_template_override};
+use serde_json::Value;
+
+use crate::config::{self, EngineConfig, SamplingOptions};
+use crate::error::EngineError;
+use crate::threads::default_threads;
+use crate::vocabulary::{Vocabulary, token_ids};
+
+/// How far loading is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadProgress {
+    /// What is being done.
+    pub phase: LoadPhase,
+    /// Bytes done in this phase.
+    pub done: u64,
+    /// Bytes of this phase.
+    pub total: u64,
+}
+
+/// The parts of loading, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadPhase {
+    /// Mapping the files and checking what they say about themselves.
+    Open,
+    /// Packing the weights.
+    Weights,
+    /// Tokenizer and chat template.
+    Tokenizer,
+    /// Done.
+    Ready,
+}
+
+impl LoadPhase {
+    /// `open`, `weights`, `tokenizer` or `ready`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Weights => "weights",
+            Self::Tokenizer => "tokenizer",
+            Self::Ready => "ready",
+        }
+    }
+}
+
+/// What an engine is made of.
+pub(crate) struct Loaded {
+    pub(crate) model: Arc<dyn Model>,
+    pub(crate) vocabulary: Vocabulary,
+    /// The model's own advice on sampling.
+    pub(crate) recommended: SamplingOptions,
+    /// Bytes of the mapped files.
+    pub(crate) mapped_bytes: u64,
+}
+
+/// The kernels and threads that `config` asks for.
+pub(crate) fn compute(config: &EngineConfig) -> Result<Compute, EngineError> {
+    let threads = config
+        .threads
+        .map_or_else(|| Ok(default_threads()), config::validate_threads)?;
+    let kernels = match config.isa {
+        None => Kernels::detect(),
+        Some(isa) => Kernels::for_isa(isa).ok_or_else(|| EngineError::IsaUnavailable {
+            isa: isa.name().to_owned(),
+            available: Isa::available()
+                .into_iter()
+                .map(Isa::name)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })?,
+    };
+    Ok(Compute::new(kernels, threads)?)
+}
+
+/// Opens the model at `path` and reads it.
+pub(crate) fn load(
+    path: &Path,
+    compute: &Compute,
+    progress: &mut dyn FnMut(LoadProgress),
+) -> Result<Loaded, EngineError> {
+    let mut report = |phase, done, total| progress(LoadProgress { phase, done, total });
+    report(LoadPhase::Open, 0, 0);
+    let file = llm_format::open(path)?;
+    let mapped_bytes = file.file_len();
+    report(LoadPhase::Open, mapped_bytes, mapped_bytes);
+    // A large vocabulary takes as long to read as the weights to pack, so both are done at once.
+    let (model, vocabulary) = thread::scope(|scope| {
+        let vocabulary = scope.spawn(|| read_vocabulary(&file));
+        let model = llm_model::load(&file, compute, &mut |done, total| {
+            report(LoadPhase::Weights, done as u64, total as u64);
+        });
+        (model, vocabulary.join())
+    });
+    let model: Arc<dyn Model> = model?.into();
+    report(LoadPhase::Tokenizer, 0, 1);
+    let vocabulary = vocabulary.map_err(|_| EngineError::Internal {
+        what: "reading the tokenizer panicked".to_owned(),
+    })??;
+    report(LoadPhase::Tokenizer, 1, 1);
+    let recommended = match &file {
+        ModelFile::Folder(folder) => folder
+            .generation_config()
+            .map(SamplingOptions::from_generation_config)
+            .unwrap_or_default(),
+        ModelFile::Gguf(_) => SamplingOptions::default(),
+    };
+    report(LoadPhase::Ready, mapped_bytes, mapped_bytes);
+    Ok(Loaded {
+        model,
+        vocabulary,
+        recommended,
+        mapped_bytes,
+    })
+}
+
+fn read_vocabulary(file: &ModelFile) -> Result<Vocabulary, EngineError> {
+    match file {
+        ModelFile::Folder(folder) => folder_vocabulary(folder),
+        ModelFile::Gguf(gguf) => gguf_vocabulary(gguf),
+    }
+}
+
+fn folder_vocabulary(folder: &HfFolder) -> Result<Vocabulary, EngineError> {
+    let tokenizer = Tokenizer::from_folder(folder.path())?;
+    let template = ChatTemplate::from_folder(folder.path()).transpose();
+    let of =
+        |config: Option<&Value>| token_ids(config.and_then(|config| config.get("eos_token_id")));
+    let end_tokens = [of(Some(folder.config())), of(folder.generation_config())].concat();
+    Ok(Vocabulary::new(tokenizer, template, end_tokens))
+}
+
+fn gguf_vocabulary(gguf: &Gguf) -> Result<Vocabulary, EngineError> {
+    let metadata = gguf.metadata();
+    let tokenizer = Tokenizer::from_spec(tokenizer_spec(gguf)?)?;
+    let token = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_token(id));
+    let template = metadata.str("tokenizer.chat_template")?.map(|source| {
+        let source = gguf_template_override(source).unwrap_or(source);
+        ChatTemplate::new(source, token(tokenizer.bos()), token(tokenizer.eos()))
+    });
+    let end_of_turn = token_id(gguf, "tokenizer.ggml.eot_token_id")?;
+    Ok(Vocabulary::new(tokenizer, template, end_of_turn))
+}
+
+fn tokenizer_spec(gguf: &Gguf) -> Result<TokenizerSpec, EngineError> {
+    let metadata = gguf.metadata();
+    let text = |key| metadata.str(key).map(|value| value.map(str::to_owned));
+    let missing = |missing| EngineError::TokenizerMissing { missing };
+    Ok(TokenizerSpec {
+        model: text("tokenizer.ggml.model")?.ok_or(missing("tokenizer.ggml.model"))?,
+        pre: text("tokenizer.ggml.pre")?,
+        tokens: metadata
+            .strings("tokenizer.ggml.tokens")?
+            .ok_or(missing("tokenizer.ggml.tokens"))?
+            .to_vec(),
+        scores: metadata.f32s("tokenizer.ggml.scores")?.map(<[f32]>::to_vec),
+        token_types: metadata
+            .i32s("tokenizer.ggml.token_type")?
+            .map(<[i32]>::to_vec),
+        merges: metadata
+            .strings("tokenizer.ggml.merges")?
+            .map(<[String]>::to_vec),
+        bos: token_id(gguf, "tokenizer.ggml.bos_token_id")?,
+        eos: token_id(gguf, "tokenizer.ggml.eos_token_id")?,
+        unknown: token_id(gguf, "tokenizer.ggml.unknown_token_id")?,
+        add_bos: metadata.bool("tokenizer.ggml.add_bos_token")?,
+        add_eos: metadata.bool("tokenizer.ggml.add_eos_token")?,
+        add_space_prefix: metadata.bool("tokenizer.ggml.add_space_prefix")?,
+    })
+}
+
+/// A token id of the metadata; none when it is beyond 32 bits, as such a token cannot be.
+fn token_id(gguf: &Gguf, key: &str) -> Result<Option<u32>, FormatError> {
+    Ok(gguf
+        .metadata()
+        .u64(key)?
+        .and_then(|id| u32::try_from(id).ok()))
+}

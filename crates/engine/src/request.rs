@@ -1,0 +1,139 @@
+//! What goes into a generation and what comes out.
+
+use llm_text::{Message, RenderOptions};
+
+use crate::config::SamplingOptions;
+
+/// What the model continues.
+#[derive(Debug, Clone)]
+pub enum Prompt {
+    /// A text. With `raw`, or without a chat template, the model continues it as it stands; otherwise it is one message
+    /// of the user.
+    Text {
+        /// The text.
+        text: String,
+        /// Skip the chat template.
+        raw: bool,
+    },
+    /// A conversation, rendered by the model's chat template.
+    Messages {
+        /// Oldest first.
+        messages: Vec<Message>,
+        /// What the template gets to see besides.
+        options: RenderOptions,
+    },
+    /// Token ids, taken as they are.
+    Tokens(Vec<u32>),
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub struct GenerateRequest {
+    /// What the model continues.
+    pub prompt: Prompt,
+    /// At most so many tokens, at least 1. Default [`DEFAULT_MAX_TOKENS`](crate::DEFAULT_MAX_TOKENS).
+    pub max_tokens: Option<usize>,
+    /// How tokens are chosen.
+    pub sampling: SamplingOptions,
+    /// The answer ends before the first of these; they are found across token borders.
+    pub stop: Vec<String>,
+    /// Go on past the model's end tokens.
+    pub ignore_eos: bool,
+    /// What happens when the context is full.
+    pub context_overflow: ContextOverflow,
+}
+
+impl GenerateRequest {
+    /// A request with every option left to the defaults.
+    #[must_use]
+    pub fn new(prompt: Prompt) -> Self {
+        Self {
+            prompt,
+            max_tokens: None,
+            sampling: SamplingOptions::default(),
+            stop: Vec::new(),
+            ignore_eos: false,
+            context_overflow: ContextOverflow::default(),
+        }
+    }
+}
+
+/// What happens when the context is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContextOverflow {
+    /// A prompt that does not fit is an error; an answer ends where the context ends.
+    #[default]
+    Error,
+    /// The oldest tokens are dropped, of the prompt and again of the text whenever the context is full.
+    Shift,
+    /// The oldest tokens of a prompt that does not fit are dropped; an answer ends where the context ends.
+    Truncate,
+}
+
+/// One item of a generation's stream.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TextEvent {
+    /// The next piece of the answer: never empty, whole characters only.
+    Text(String),
+    /// The end.
+    Done(Completion),
+}
+
+/// How a generation ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completion {
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// Tokens read and written.
+    pub usage: Usage,
+    /// Where the time went.
+    pub timings: Timings,
+    /// The seed in force: with it the same request gives the same tokens.
+    pub seed: u64,
+    /// Every token chosen, with the end token when that ended it.
+    pub token_ids: Vec<u32>,
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model's end token or a stop string.
+    Stop,
+    /// `max_tokens` or the end of the context.
+    Length,
+}
+
+impl FinishReason {
+    /// `stop` or `length`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
+}
+
+/// Tokens of a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Of these, those whose keys and values were still there from an earlier request.
+    pub cached_tokens: usize,
+    /// Tokens chosen.
+    pub completion_tokens: usize,
+}
+
+/// Where the time of a generation went, in milliseconds of wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Timings {
+    /// From the request to its first step.
+    pub queue_ms: f64,
+    /// From the first step to the first token.
+    pub prefill_ms: f64,
+    /// From the first token to the last, waiting for a slow reader included.
+    pub decode_ms: f64,
+    /// From the request to the first token.
+    pub ttft_ms: f64,
+}

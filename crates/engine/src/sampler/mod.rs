@@ -1,0 +1,218 @@
+//! From logits to the next token.
+//!
+//! The order of the steps is that of transformers' `generate()`, with the two OpenAI-style penalties after the
+//! repetition penalty: repetition, frequency and presence, temperature, top-k, top-p, min-p.
+
+#[cfg(test)]
+mod golden_tests;
+mod steps;
+
+pub(crate) use steps::History;
+use steps::{Candidates, Step};
+
+use crate::config::Sampling;
+use crate::error::EngineError;
+use crate::rng::Rng;
+
+/// Chooses tokens for one sequence.
+#[derive(Debug)]
+pub(crate) struct Sampler {
+    steps: Vec<Step>,
+    greedy: bool,
+    rng: Rng,
+    candidates: Candidates,
+}
+
+impl Sampler {
+    /// A sampler with validated settings. Temperature 0 chooses the highest logit after the penalties; the seed is not
+    /// used then.
+    pub(crate) fn new(sampling: &Sampling) -> Self {
+        let greedy = sampling.temperature == 0.0;
+        let mut steps = Vec::new();
+        if sampling.repetition_penalty != 1.0 {
+            steps.push(Step::RepetitionPenalty(sampling.repetition_penalty as f32));
+        }
+        if sampling.frequency_penalty != 0.0 || sampling.presence_penalty != 0.0 {
+            steps.push(Step::FrequencyPresence {
+                frequency: sampling.frequency_penalty as f32,
+                presence: sampling.presence_penalty as f32,
+            });
+        }
+        if !greedy {
+            steps.push(Step::Temperature(sampling.temperature as f32));
+            if sampling.top_k > 0 {
+                steps.push(Step::TopK(sampling.top_k));
+            }
+            if sampling.top_p < 1.0 {
+                steps.push(Step::TopP(sampling.top_p));
+            }
+            if sampling.min_p > 0.0 {
+                steps.push(Step::MinP(sampling.min_p));
+            }
+        }
+        Self {
+            steps,
+            greedy,
+            rng: Rng::new(sampling.seed),
+            candidates: Candidates::default(),
+        }
+    }
+
+    /// The next token after `logits`, `[n_vocab]`.
+    ///
+    /// # Errors
+    /// [`EngineError::NonFiniteLogits`] when a logit is NaN or infinite, or penalties made it so.
+    pub(crate) fn sample(&mut self, logits: &[f32], history: &History) -> Result<u32, EngineError> {
+        check_finite(logits)?;
+        self.candidates.reset(logits);
+        for &step in &self.steps {
+            self.candidates.apply(step, history);
+        }
+        let chosen = if self.greedy {
+            self.candidates.best()
+        } else {
+            self.candidates.draw(self.rng.next_f64())
+        };
+        chosen.ok_or(EngineError::NonFiniteLogits)
+    }
+}
+
+/// # Errors
+/// [`EngineError::NonFiniteLogits`] when a logit is NaN or infinite.
+pub(crate) fn check_finite(logits: &[f32]) -> Result<(), EngineError> {
+    if logits.iter().all(|logit| logit.is_finite()) {
+        Ok(())
+    } else {
+        Err(EngineError::NonFiniteLogits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampling() -> Sampling {
+        Sampling {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            seed: 11,
+        }
+    }
+
+    #[test]
+    fn the_greedy_choice_is_the_lowest_of_the_highest_ids() {
+        let mut sampler = Sampler::new(&Sampling {
+            temperature: 0.0,
+            ..sampling()
+        });
+        let none = History::default();
+        assert_eq!(sampler.sample(&[0.0, -0.0, -1.0], &none).unwrap(), 0);
+        assert_eq!(sampler.sample(&[-3.0, 2.0, 1.0, 2.0], &none).unwrap(), 1);
+    }
+
+    #[test]
+    fn penalties_change_the_greedy_choice() {
+        let mut repetition = Sampler::new(&Sampling {
+            temperature: 0.0,
+            repetition_penalty: 2.0,
+            ..sampling()
+        });
+        assert_eq!(
+            repetition.sample(&[1.0, 1.5], &History::new(&[1])).unwrap(),
+            0
+        );
+        let mut presence = Sampler::new(&Sampling {
+            temperature: 0.0,
+            presence_penalty: 1.0,
+            ..sampling()
+        });
+        let mut history = History::new(&[1]);
+        assert_eq!(
+            presence.sample(&[1.0, 1.5], &history).unwrap(),
+            1,
+            "the prompt does not count"
+        );
+        history.push(1);
+        assert_eq!(presence.sample(&[1.0, 1.5], &history).unwrap(), 0);
+    }
+
+    #[test]
+    fn logits_that_are_not_finite_are_an_error_and_never_a_token() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for temperature in [0.0, 1.0] {
+                let mut sampler = Sampler::new(&Sampling {
+                    temperature,
+                    ..sampling()
+                });
+                let result = sampler.sample(&[0.0, bad, 1.0], &History::default());
+                assert!(
+                    matches!(result, Err(EngineError::NonFiniteLogits)),
+                    "{bad} at {temperature}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_seed_repeats_its_tokens_and_another_gives_others() {
+        let logits: Vec<f32> = (0..64).map(|i| (i % 7) as f32 * 0.3).collect();
+        let draw = |seed| {
+            let mut sampler = Sampler::new(&Sampling { seed, ..sampling() });
+            (0..32)
+                .map(|_| sampler.sample(&logits, &History::default()).unwrap())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(draw(5), draw(5));
+        assert_ne!(draw(5), draw(6));
+    }
+
+    #[test]
+    fn frequencies_of_drawn_tokens_follow_the_probabilities() {
+        let logits = [0.1f32.ln(), 0.2f32.ln(), 0.7f32.ln()];
+        let mut sampler = Sampler::new(&sampling());
+        let mut counts = [0u32; 3];
+        for _ in 0..20_000 {
+            counts[sampler.sample(&logits, &History::default()).unwrap() as usize] += 1;
+        }
+        for (count, expected) in counts.into_iter().zip([2_000.0, 4_000.0, 14_000.0]) {
+            let off = (f64::from(count) - expected).abs();
+            assert!(off < 4.0 * f64::sqrt(expected), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn filters_leave_their_id_whatever_the_seed() {
+        let cases = [
+            Sampling {
+                top_k: 1,
+                ..sampling()
+            },
+            Sampling {
+                top_p: 1e-6,
+                ..sampling()
+            },
+            Sampling {
+                min_p: 1.0,
+                ..sampling()
+            },
+            Sampling {
+                temperature: 1e-3,
+                ..sampling()
+            },
+        ];
+        for case in cases {
+            for seed in 0..50 {
+                let mut sampler = Sampler::new(&Sampling { seed, ..case });
+                let id = sampler
+                    .sample(&[0.0, 0.5, 0.4], &History::default())
+                    .unwrap();
+                assert_eq!(id, 1, "{case:?} with seed {seed}");
+            }
+        }
+    }
+}

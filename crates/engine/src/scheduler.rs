@@ -1,0 +1,249 @@
+//! The engine's thread: rounds over all running sequences until the engine closes.
+//!
+//! A round is one forward pass. Every sequence that decodes brings one token, and one of those that still read their
+//! prompt brings a chunk; they take turns. Weights are so read once for all, nobody waits for another's prompt to end,
+//! and a cancelled request stops the work after the pass that is under way.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use llm_kernels::{Compute, Kernels};
+use llm_model::{BatchEntry, LogitsOf, Model, ModelError, Scratch};
+use llm_text::Tokenizer;
+
+use crate::error::EngineError;
+use crate::inbox::{Command, Inbox};
+use crate::job::Job;
+use crate::prefix_cache::PrefixCache;
+use crate::sequence::{Sequence, SequenceRequest};
+
+/// Prompt tokens of one pass: enough to reuse every weight that is read, few enough that other sequences and a
+/// cancellation do not wait long.
+pub(crate) const PREFILL_CHUNK: usize = 64;
+
+/// Sequences that run at once, those whose readers are behind not counted; more wait their turn. Each holds a cache.
+const MAX_RUNNING: usize = 16;
+
+/// What the engine's thread works with.
+pub(crate) struct Scheduler {
+    model: Arc<dyn Model>,
+    tokenizer: Tokenizer,
+    compute: Compute,
+    scratch: Scratch,
+    logits: Vec<f32>,
+    context_size: usize,
+    waiting: VecDeque<SequenceRequest>,
+    running: Vec<Sequence>,
+    jobs: VecDeque<Job>,
+    prefix_cache: PrefixCache,
+    /// Bytes of all key-value caches, for others to read.
+    kv_bytes: Arc<AtomicUsize>,
+}
+
+impl Scheduler {
+    pub(crate) fn new(
+        model: Arc<dyn Model>,
+        tokenizer: Tokenizer,
+        compute: Compute,
+        context_size: usize,
+        kv_bytes: Arc<AtomicUsize>,
+    ) -> Self {
+        Self {
+            model,
+            tokenizer,
+            compute,
+            scratch: Scratch::default(),
+            logits: Vec::new(),
+            context_size,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            jobs: VecDeque::new(),
+            prefix_cache: PrefixCache::new(context_size),
+            kv_bytes,
+        }
+    }
+
+    /// Serves `inbox` until it is closed. What is unfinished then ends with [`EngineError::Closed`].
+    pub(crate) fn run(mut self, inbox: &Inbox) {
+        while let Some(commands) = inbox.receive(self.is_idle()) {
+            for command in commands {
+                match command {
+                    Command::Generate(request) => self.waiting.push_back(*request),
+                    Command::Run(job) => self.jobs.push_back(*job),
+                }
+            }
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.round())) {
+                self.recover(&panic);
+            }
+        }
+    }
+
+    /// Whether nothing can be done before the inbox changes.
+    fn is_idle(&self) -> bool {
+        let blocked = |sequence: &Sequence| !sequence.is_ready() && !sequence.is_over();
+        self.jobs.is_empty() && self.waiting.is_empty() && self.running.iter().all(blocked)
+    }
+
+    fn round(&mut self) {
+        self.sweep();
+        self.admit();
+        let batch = self.pick();
+        self.pass(&batch);
+        self.sweep();
+        self.run_job();
+        let caches = self
+            .running
+            .iter()
+            .map(Sequence::cache_bytes)
+            .sum::<usize>();
+        self.kv_bytes
+            .store(caches + self.prefix_cache.bytes(), Ordering::Relaxed);
+    }
+
+    /// Takes away what is over and keeps its cache.
+    fn sweep(&mut self) {
+        let mut at = 0;
+        while at < self.running.len() {
+            if self.running[at].is_over() {
+                self.running.remove(at).finish(&mut self.prefix_cache);
+            } else {
+                at += 1;
+            }
+        }
+        self.waiting
+            .retain(|request| !request.outbox.is_cancelled());
+        self.jobs.retain(|job| !job.is_abandoned());
+    }
+
+    /// Starts waiting requests while there is room.
+    fn admit(&mut self) {
+        let ready = |running: &[Sequence]| running.iter().filter(|s| s.is_ready()).count();
+        while ready(&self.running) < MAX_RUNNING {
+            let Some(request) = self.waiting.pop_front() else {
+                return;
+            };
+            let cache = self.prefix_cache.take(&request.prompt);
+            let cache = cache.unwrap_or_else(|| self.model.new_cache());
+            self.running
+                .push(Sequence::new(request, cache, &self.tokenizer));
+        }
+    }
+
+    /// The sequences of this round: all that decode, and the first that still reads its prompt, which then goes to the
+    /// end of the line.
+    fn pick(&mut self) -> Vec<usize> {
+        let reads_prompt = |s: &Sequence| s.n_pending() > 1 && s.is_ready();
+        let reader = self.running.iter().position(reads_prompt);
+        if let Some(at) = reader {
+            self.running[at..].rotate_left(1);
+        }
+        let last = self.running.len().wrapping_sub(1);
+        let belongs = |&at: &usize| {
+            let sequence = &self.running[at];
+            sequence.is_ready() && (sequence.n_pending() == 1 || reader.is_some() && at == last)
+        };
+        (0..self.running.len()).filter(belongs).collect()
+    }
+
+    /// One forward pass over the sequences at `batch`, and what follows from it. When it fails for several together,
+    /// each is tried alone, so that only the culprit ends.
+    fn pass(&mut self, batch: &[usize]) {
+        if batch.is_empty() {
+            return;
+        }
+        match self.forward(batch) {
+            Ok(()) => self.advance(batch),
+            Err(error) => match batch {
+                [at] => self.running[*at].fail(error.into()),
+                _ => batch.iter().for_each(|&at| self.pass(&[at])),
+            },
+        }
+    }
+
+    fn forward(&mut self, batch: &[usize]) -> Result<(), ModelError> {
+        let members = self
+            .running
+            .iter_mut()
+            .enumerate()
+            .filter(|(at, _)| batch.contains(at));
+        let mut entries: Vec<BatchEntry<'_>> = members
+            .map(|(_, sequence)| {
+                let last = sequence.n_pending() <= PREFILL_CHUNK;
+                let (tokens, cache) = sequence.feed(PREFILL_CHUNK);
+                let logits = if last { LogitsOf::Last } else { LogitsOf::None };
+                BatchEntry {
+                    tokens,
+                    cache,
+                    logits,
+                }
+            })
+            .collect();
+        self.model.forward(
+            &self.compute,
+            &mut self.scratch,
+            &mut entries,
+            &mut self.logits,
+        )
+    }
+
+    /// Hands each sequence of the pass its row of logits, unless it still reads its prompt.
+    fn advance(&mut self, batch: &[usize]) {
+        let mut rows = self.logits.chunks_exact(self.model.config().n_vocab);
+        for &at in batch {
+            let sequence = &mut self.running[at];
+            if sequence.n_pending() == 0
+                && let Some(row) = rows.next()
+            {
+                sequence.advance(row, self.context_size);
+            }
+        }
+    }
+
+    /// One chunk of the oldest job.
+    fn run_job(&mut self) {
+        let Some(job) = self.jobs.front_mut() else {
+            return;
+        };
+        let done = job.step(
+            &*self.model,
+            &self.compute,
+            &mut self.scratch,
+            &mut self.logits,
+            PREFILL_CHUNK,
+        );
+        let outcome = match done {
+            Ok(false) => return,
+            Ok(true) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Some(job) = self.jobs.pop_front() {
+            job.finish(outcome);
+        }
+    }
+
+    /// After a panic: everything under way ends with an error, and whatever may have been left half written is made anew.
+    fn recover(&mut self, panic: &Box<dyn Any + Send>) {
+        let what = panic_message(panic);
+        for sequence in self.running.drain(..) {
+            sequence.abort(EngineError::Internal { what: what.clone() });
+        }
+        if let Some(job) = self.jobs.pop_front() {
+            job.finish(Err(EngineError::Internal { what }));
+        }
+        self.scratch = Scratch::default();
+        self.logits = Vec::new();
+        let kernels: Kernels = self.compute.kernels();
+        if let Ok(compute) = Compute::new(kernels, self.compute.threads()) {
+            self.compute = compute;
+        }
+    }
+}
+
+fn panic_message(panic: &Box<dyn Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic".to_owned())
+}

@@ -1,0 +1,213 @@
+//! One request on the engine's thread: its tokens, its cache, and what its reader gets to see.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use llm_model::KvCache;
+use llm_text::{DecodeStream, StopMatcher, Tokenizer};
+
+use crate::config::Sampling;
+use crate::error::EngineError;
+use crate::events::Outbox;
+use crate::prefix_cache::PrefixCache;
+use crate::request::{Completion, FinishReason, Timings, Usage};
+use crate::sampler::{History, Sampler};
+
+/// A validated request, on its way to the engine's thread.
+#[derive(Debug)]
+pub(crate) struct SequenceRequest {
+    /// The prompt; at least one token, at most the context.
+    pub(crate) prompt: Vec<u32>,
+    pub(crate) max_tokens: usize,
+    pub(crate) sampling: Sampling,
+    pub(crate) stop: Vec<String>,
+    /// Tokens that end the answer.
+    pub(crate) end_tokens: Arc<[u32]>,
+    /// When the context is full: drop the oldest tokens behind the first `n`, or end.
+    pub(crate) shift: Option<usize>,
+    pub(crate) outbox: Outbox,
+    pub(crate) submitted: Instant,
+}
+
+/// A request that is being served.
+pub(crate) struct Sequence {
+    /// What the context holds, and then what it is to hold next: the cache has the beginning of it.
+    tokens: Vec<u32>,
+    cache: KvCache,
+    n_prompt: usize,
+    n_cached: usize,
+    generated: Vec<u32>,
+    max_tokens: usize,
+    end_tokens: Arc<[u32]>,
+    shift: Option<usize>,
+    sampler: Sampler,
+    seed: u64,
+    history: History,
+    decoder: DecodeStream,
+    stop: StopMatcher,
+    outbox: Outbox,
+    submitted: Instant,
+    started: Instant,
+    first_token: Option<Instant>,
+    /// How it ended, once it has.
+    end: Option<Result<FinishReason, EngineError>>,
+}
+
+impl Sequence {
+    /// Starts on `request` with a cache that holds the beginning of its prompt.
+    pub(crate) fn new(request: SequenceRequest, cache: KvCache, tokenizer: &Tokenizer) -> Self {
+        Self {
+            n_prompt: request.prompt.len(),
+            n_cached: cache.len(),
+            history: History::new(&request.prompt),
+            tokens: request.prompt,
+            cache,
+            generated: Vec::new(),
+            max_tokens: request.max_tokens,
+            end_tokens: request.end_tokens,
+            shift: request.shift,
+            sampler: Sampler::new(&request.sampling),
+            seed: request.sampling.seed,
+            decoder: tokenizer.decode_stream(),
+            stop: StopMatcher::new(request.stop),
+            outbox: request.outbox,
+            submitted: request.submitted,
+            started: Instant::now(),
+            first_token: None,
+            end: None,
+        }
+    }
+
+    /// How many tokens the model has not seen yet; one while decoding.
+    pub(crate) fn n_pending(&self) -> usize {
+        self.tokens.len() - self.cache.len()
+    }
+
+    /// Bytes of its cache.
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+
+    /// The next tokens for the model, at most `limit`, and the cache that they go to.
+    pub(crate) fn feed(&mut self, limit: usize) -> (&[u32], &mut KvCache) {
+        let from = self.cache.len();
+        let to = self.tokens.len().min(from.saturating_add(limit));
+        (&self.tokens[from..to], &mut self.cache)
+    }
+
+    /// Whether a step makes sense now: it has not ended and its reader keeps up.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.end.is_none() && self.outbox.has_room()
+    }
+
+    /// Whether it is to be taken away: it ended, or its reader went away.
+    pub(crate) fn is_over(&self) -> bool {
+        self.end.is_some() || self.outbox.is_cancelled()
+    }
+
+    /// Chooses the next token from the logits after the last one, and hands its text on.
+    pub(crate) fn advance(&mut self, logits: &[f32], context_size: usize) {
+        self.end = match self.choose(logits, context_size) {
+            Ok(reason) => reason.map(Ok),
+            Err(error) => Some(Err(error)),
+        };
+    }
+
+    /// Ends with an error and lets the cache go.
+    pub(crate) fn abort(self, error: EngineError) {
+        self.outbox.finish(Err(error));
+    }
+
+    /// Ends with an error.
+    pub(crate) fn fail(&mut self, error: EngineError) {
+        self.end = Some(Err(error));
+    }
+
+    fn choose(
+        &mut self,
+        logits: &[f32],
+        context_size: usize,
+    ) -> Result<Option<FinishReason>, EngineError> {
+        let id = self.sampler.sample(logits, &self.history)?;
+        self.first_token.get_or_insert_with(Instant::now);
+        self.generated.push(id);
+        self.history.push(id);
+        if self.end_tokens.contains(&id) {
+            return Ok(Some(self.flush(FinishReason::Stop)));
+        }
+        if let Some(text) = self.decoder.step(id) {
+            let found = self.stop.push(&text);
+            self.outbox.push(found.emit);
+            if found.stopped {
+                return Ok(Some(FinishReason::Stop));
+            }
+        }
+        if self.generated.len() >= self.max_tokens {
+            return Ok(Some(self.flush(FinishReason::Length)));
+        }
+        self.tokens.push(id);
+        if self.tokens.len() > context_size {
+            match self.shift {
+                Some(keep) => self.shift(keep, context_size),
+                None => return Ok(Some(self.flush(FinishReason::Length))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Hands on what decoder and stop matcher have held back; a stop string may still show up in it.
+    fn flush(&mut self, reason: FinishReason) -> FinishReason {
+        if let Some(text) = self.decoder.finish() {
+            let found = self.stop.push(&text);
+            self.outbox.push(found.emit);
+            if found.stopped {
+                return FinishReason::Stop;
+            }
+        }
+        self.outbox.push(self.stop.finish());
+        reason
+    }
+
+    /// Drops the older half of the tokens behind the first `keep`. What stays moves to new positions, so its keys and
+    /// values are computed again.
+    fn shift(&mut self, keep: usize, context_size: usize) {
+        let keep = keep.min(context_size / 2);
+        let dropped = ((self.tokens.len() - keep) / 2).max(1);
+        self.tokens.drain(keep..keep + dropped);
+        self.cache.truncate(keep);
+    }
+
+    /// Tells the reader how it ended, and leaves what it has computed to `prefix_cache`.
+    pub(crate) fn finish(self, prefix_cache: &mut PrefixCache) {
+        let usage = Usage {
+            prompt_tokens: self.n_prompt,
+            cached_tokens: self.n_cached,
+            completion_tokens: self.generated.len(),
+        };
+        let timings = self.timings();
+        let end = self
+            .end
+            .unwrap_or(Err(EngineError::Cancelled))
+            .map(|finish_reason| Completion {
+                finish_reason,
+                usage,
+                timings,
+                seed: self.seed,
+                token_ids: self.generated,
+            });
+        // Kept first: a reader that sees the end may ask on at once.
+        prefix_cache.put(self.tokens, self.n_prompt, self.cache);
+        self.outbox.finish(end);
+    }
+
+    fn timings(&self) -> Timings {
+        let milliseconds = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e3;
+        let first_token = self.first_token.unwrap_or(self.started);
+        Timings {
+            queue_ms: milliseconds(self.submitted, self.started),
+            prefill_ms: milliseconds(self.started, first_token),
+            decode_ms: first_token.elapsed().as_secs_f64() * 1e3,
+            ttft_ms: milliseconds(self.submitted, first_token),
+        }
+    }
+}

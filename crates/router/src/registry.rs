@@ -1,0 +1,196 @@
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use llm_engine::{Engine, EngineConfig, LoadProgress};
+use llm_hub::SearchPaths;
+
+use crate::error::RouterError;
+use crate::quant::QuantType;
+use crate::source;
+
+/// What is to be loaded, and how.
+#[derive(Debug, Clone, Default)]
+pub struct LoadSpec {
+    /// A path, a Hugging Face id or `demo`; a prefix `bitnet:`, `local:`, `file:`, `huggingface:` or `hf:` is allowed.
+    pub source: String,
+    /// The id that the model gets; a model that has it already is unloaded. `None`: made from the source.
+    pub id: Option<String>,
+    /// `i2_s`, `tl1` (ARM64) or `tl2` (x86-64): which file to take where there are several.
+    pub quant_type: Option<String>,
+    /// Where sources are looked for.
+    pub search: SearchPaths,
+    /// How the model runs.
+    pub engine: EngineConfig,
+}
+
+/// A model of the router.
+#[derive(Debug)]
+pub struct LoadedModel {
+    id: String,
+    source: String,
+    path: PathBuf,
+    quant_type: Option<QuantType>,
+    /// Taken out by unloading, so that the memory is free whoever still holds the model.
+    engine: Mutex<Option<Arc<Engine>>>,
+}
+
+impl LoadedModel {
+    /// Its id in the router.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The source as it was given.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The file or folder that the source led to.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The quantisation that was asked for.
+    #[must_use]
+    pub fn quant_type(&self) -> Option<QuantType> {
+        self.quant_type
+    }
+
+    /// The engine.
+    ///
+    /// # Errors
+    /// [`RouterError::Unloaded`] once the model has been unloaded.
+    pub fn engine(&self) -> Result<Arc<Engine>, RouterError> {
+        self.slot().clone().ok_or_else(|| RouterError::Unloaded {
+            id: self.id.clone(),
+        })
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<Engine>>> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends what is under way and lets the engine go.
+    fn unload(&self) {
+        let engine = self.slot().take();
+        if let Some(engine) = engine {
+            engine.close();
+        }
+    }
+}
+
+/// The models that are loaded.
+#[derive(Debug, Default)]
+pub struct Router {
+    /// In the order of loading.
+    models: Mutex<Vec<Arc<LoadedModel>>>,
+}
+
+impl Router {
+    /// A router without models.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Finds and opens a model. Blocks for as long as that takes; `progress` hears of it.
+    ///
+    /// # Errors
+    /// [`RouterError::UnsupportedQuant`] and [`RouterError::EmptyId`] for the spec, [`RouterError::Hub`] when there is no
+    /// such model, [`RouterError::Engine`] when it cannot be opened.
+    pub fn load(
+        &self,
+        spec: LoadSpec,
+        progress: &mut dyn FnMut(LoadProgress),
+    ) -> Result<Arc<LoadedModel>, RouterError> {
+        let quant_type = spec
+            .quant_type
+            .as_deref()
+            .map(str::parse::<QuantType>)
+            .transpose()?;
+        if spec.id.as_deref() == Some("") {
+            return Err(RouterError::EmptyId);
+        }
+        let name = source::strip_prefix(&spec.source);
+        let path = llm_hub::resolve(name, quant_type.map(QuantType::name), &spec.search)?.path;
+        let engine = Engine::open(&path, &spec.engine, progress)?;
+        let short_name = source::short_name(name).to_owned();
+        let mut models = self.lock();
+        let id = spec.id.unwrap_or_else(|| unused_id(&models, &short_name));
+        let model = Arc::new(LoadedModel {
+            id,
+            source: spec.source,
+            path,
+            quant_type,
+            engine: Mutex::new(Some(Arc::new(engine))),
+        });
+        let replaced = take(&mut models, &model.id);
+        models.push(Arc::clone(&model));
+        drop(models);
+        if let Some(replaced) = replaced {
+            replaced.unload();
+        }
+        Ok(model)
+    }
+
+    /// The model with this id.
+    ///
+    /// # Errors
+    /// [`RouterError::UnknownModel`], with the ids that there are.
+    pub fn get(&self, id: &str) -> Result<Arc<LoadedModel>, RouterError> {
+        let models = self.lock();
+        models
+            .iter()
+            .find(|model| model.id == id)
+            .cloned()
+            .ok_or_else(|| unknown(&models, id))
+    }
+
+    /// Unloads the model with this id: what it generates ends, and its memory is given back.
+    ///
+    /// # Errors
+    /// [`RouterError::UnknownModel`], with the ids that there are.
+    pub fn unload(&self, id: &str) -> Result<(), RouterError> {
+        let mut models = self.lock();
+        let model = take(&mut models, id).ok_or_else(|| unknown(&models, id))?;
+        drop(models);
+        model.unload();
+        Ok(())
+    }
+
+    /// All models, in the order of loading.
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<LoadedModel>> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<LoadedModel>>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn take(models: &mut Vec<Arc<LoadedModel>>, id: &str) -> Option<Arc<LoadedModel>> {
+    let at = models.iter().position(|model| model.id == id)?;
+    Some(models.remove(at))
+}
+
+fn unknown(models: &[Arc<LoadedModel>], id: &str) -> RouterError {
+    let loaded = models.iter().map(|model| model.id.clone()).collect();
+    RouterError::UnknownModel {
+        id: id.to_owned(),
+        loaded,
+    }
+}
+
+/// `name`, or `name-2`, `name-3` … when it is taken.
+fn unused_id(models: &[Arc<LoadedModel>], name: &str) -> String {
+    let is_free = |id: &str| models.iter().all(|model| model.id != id);
+    let numbered = (2u32..).map(|n| format!("{name}-{n}"));
+    std::iter::once(name.to_owned())
+        .chain(numbered)
+        .find(|id| is_free(id))
+        .unwrap_or_default()
+}
