@@ -1,9 +1,9 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
+use crate::aligned::AlignedF32s;
 use crate::disjoint::DisjointMut;
 use crate::pool::Pool;
-use crate::quantize::scale_of;
 use crate::ternary::{PANEL_ROWS, PANEL_TILE, TOKEN_TILE};
 use crate::{DenseMatrix, DenseType, KernelError, Kernels, QuantizedRows, TernaryMatrix};
 
@@ -11,7 +11,7 @@ use crate::{DenseMatrix, DenseType, KernelError, Kernels, QuantizedRows, Ternary
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Elements of a float operation below which a fork costs more than it saves.
-const FORK_ELEMENTS: usize = 16 * 1024;
+pub(crate) const FORK_ELEMENTS: usize = 16 * 1024;
 
 /// What the gate of a feed-forward layer goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Compute {
     kernels: Kernels,
     pool: Pool,
     /// Buffers of threads at work, kept for the next operation.
-    scratch: Mutex<Vec<Vec<f32>>>,
+    scratch: Mutex<Vec<AlignedF32s>>,
 }
 
 impl Compute {
@@ -78,33 +78,6 @@ impl Compute {
     pub fn parallel_for(&self, items: usize, work: &(dyn Fn(Range<usize>) + Sync)) {
         self.pool
             .run(items, items.div_ceil(8 * self.threads()), work);
-    }
-
-    /// Rounds `n` rows of `cols` numbers to int8; see [`QuantizedRows`].
-    pub fn quantize_rows(&self, x: &[f32], n: usize, cols: usize, out: &mut QuantizedRows) {
-        assert_eq!(x.len(), n * cols, "x is not [n][cols]");
-        let (stride, data, scales, sums) = out.reset(n, cols);
-        let (data, scales, sums) = (
-            DisjointMut::new(data),
-            DisjointMut::new(scales),
-            DisjointMut::new(sums),
-        );
-        self.pool
-            .run(n, FORK_ELEMENTS.div_ceil(cols.max(1)), &|range| {
-                for i in range {
-                    let x = &x[i * cols..(i + 1) * cols];
-                    // SAFETY: the pool hands out every row once, and the parts of different rows do not overlap.
-                    let (row, scale, sum) = unsafe {
-                        (
-                            data.slice(i * stride..i * stride + cols),
-                            scales.slice(i..i + 1),
-                            sums.slice(i..i + 1),
-                        )
-                    };
-                    scale[0] = scale_of(self.kernels.absmax(x));
-                    sum[0] = self.kernels.quantize(x, scale[0], row);
-                }
-            });
     }
 
     /// `out[t][r] = (sum of W[r][k] x[t][k]) (w.scale / x.scale(t))`; `out` is `[n][rows]`.
@@ -165,21 +138,15 @@ impl Compute {
         let count = PANEL_TILE.min(w.panels() - first);
         let panels = w.panels_at(first, count);
         let rows = first * PANEL_ROWS..((first + count) * PANEL_ROWS).min(w.rows());
-        for token in (0..x.n()).step_by(TOKEN_TILE) {
-            let n = TOKEN_TILE.min(x.n() - token);
+        for tile in x.tiles() {
+            let n = tile.len();
             let mut acc = [[0_i32; PANEL_ROWS]; PANEL_TILE * TOKEN_TILE];
             let acc = &mut acc[..count * n];
-            self.kernels.ternary_tile(
-                panels,
-                w.panel_lines(),
-                x.rows_from(token),
-                x.stride(),
-                n,
-                acc,
-            );
-            for t in 0..n {
-                let (sum, scale) = (x.sum(token + t), w.scale() / x.scale(token + t));
-                let start = (token + t) * w.rows();
+            self.kernels
+                .ternary_tile(panels, w.panel_lines(), x.tile_data(&tile), n, acc);
+            for (t, token) in tile.enumerate() {
+                let (sum, scale) = (x.sum(token), w.scale() / x.scale(token));
+                let start = token * w.rows();
                 // SAFETY: only this item writes these rows, and the tokens' parts do not overlap.
                 let out = unsafe { product.out.slice(start + rows.start..start + rows.end) };
                 for (panel, out) in out.chunks_mut(PANEL_ROWS).enumerate() {
@@ -195,6 +162,17 @@ impl Compute {
     pub fn dense_matmul(&self, w: &DenseMatrix<'_>, x: &[f32], n: usize, out: &mut [f32]) {
         assert_eq!(x.len(), n * w.cols(), "x is not [n][cols]");
         assert_eq!(out.len(), n * w.rows(), "out is not [n][rows]");
+        if n == 1 {
+            return self.dense_aligned(w, x, n, out);
+        }
+        self.with_scratch(x.len(), |aligned| {
+            aligned.copy_from_slice(x);
+            self.dense_aligned(w, aligned, n, out);
+        });
+    }
+
+    /// The product; for speed, `x` should begin at a cache line when there are several rows.
+    fn dense_aligned(&self, w: &DenseMatrix<'_>, x: &[f32], n: usize, out: &mut [f32]) {
         let out = DisjointMut::new(out);
         let chunk = (CHUNK_BYTES / w.row_bytes()).clamp(1, 64);
         self.pool.run(w.rows(), chunk, &|rows| {
@@ -225,9 +203,7 @@ impl Compute {
             DenseType::Bf16 if n == 1 => self.kernels.dot_rows_bf16(bytes, x, out),
             DenseType::Q8_0 if n == 1 => self.kernels.dot_rows_q8_0(bytes, x, out),
             _ => self.with_scratch(rows.len() * w.cols(), |weights| {
-                for (row, weights) in rows.clone().zip(weights.chunks_exact_mut(w.cols())) {
-                    w.dequantize_row(row, weights);
-                }
+                self.kernels.decode(w.dtype(), bytes, weights);
                 self.kernels
                     .dot_rows(weights, x, w.cols(), n, out, rows.len());
             }),
@@ -308,14 +284,11 @@ impl Compute {
         &self.pool
     }
 
-    /// Lends `work` a buffer of `len` numbers of any value.
+    /// Lends `work` a buffer of `len` numbers of any value, aligned to cache lines.
     pub(crate) fn with_scratch<R>(&self, len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
         let lock = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffer = lock().pop().unwrap_or_default();
-        if buffer.len() < len {
-            buffer.resize(len, 0.0);
-        }
-        let result = work(&mut buffer[..len]);
+        let result = work(buffer.slice(len));
         lock().push(buffer);
         result
     }

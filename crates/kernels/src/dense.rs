@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{KernelError, blocks};
+use crate::{KernelError, portable};
 
 /// How a dense matrix's numbers lie in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -147,7 +147,7 @@ impl<'a> DenseMatrix<'a> {
     /// When there is no such row or `out` is not `cols` long.
     pub fn dequantize_row(&self, row: usize, out: &mut [f32]) {
         assert_eq!(out.len(), self.cols, "output row of another length");
-        blocks::decode(self.dtype, self.rows_at(row, 1), out);
+        portable::decode(self.dtype, self.rows_at(row, 1), out);
     }
 
     /// The bytes of `count` rows from `first` on.

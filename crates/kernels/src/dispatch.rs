@@ -2,8 +2,8 @@
 
 use crate::aligned::Line;
 use crate::compute::Activation;
-use crate::ternary::{PANEL_ROWS, PANEL_TILE, TOKEN_TILE};
-use crate::{Isa, Kernels, portable};
+use crate::ternary::{LINE_INPUTS, PANEL_ROWS, PANEL_TILE, TOKEN_TILE};
+use crate::{DenseType, Isa, Kernels, portable};
 
 /// Binds the kernels of `float.rs` to a [`Simd`](crate::simd::Simd) value, under the given attributes.
 macro_rules! float_kernels {
@@ -31,6 +31,10 @@ macro_rules! float_kernels {
         $(#[$attribute])*
         pub(crate) fn dot_rows_q8_0(w: &[u8], x: &[f32], out: &mut [f32]) {
             crate::float::dot_rows_q8_0($simd, w, x, out);
+        }
+        $(#[$attribute])*
+        pub(crate) fn decode(dtype: crate::DenseType, bytes: &[u8], out: &mut [f32]) {
+            crate::float::decode($simd, dtype, bytes, out);
         }
         $(#[$attribute])*
         pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
@@ -94,7 +98,6 @@ impl Kernels {
         panels: &[Line],
         lines: usize,
         x: &[i8],
-        stride: usize,
         n: usize,
         acc: &mut [[i32; PANEL_ROWS]],
     ) {
@@ -107,11 +110,8 @@ impl Kernels {
             panels.len() == count * lines && acc.len() == count * n,
             "tile of unequal parts"
         );
-        assert!(
-            x.len() >= (n - 1) * stride + lines * crate::ternary::LINE_INPUTS,
-            "token rows too short"
-        );
-        dispatch!(self, ternary_tile(panels, lines, x, stride, n, acc));
+        assert_eq!(x.len(), n * lines * LINE_INPUTS, "tile of another width");
+        dispatch!(self, ternary_tile(panels, lines, x, n, acc));
     }
 
     /// [`float::dot_rows`](crate::float::dot_rows).
@@ -140,6 +140,11 @@ impl Kernels {
     /// [`float::dot_rows_q8_0`](crate::float::dot_rows_q8_0).
     pub(crate) fn dot_rows_q8_0(self, w: &[u8], x: &[f32], out: &mut [f32]) {
         dispatch!(self, dot_rows_q8_0(w, x, out));
+    }
+
+    /// [`float::decode`](crate::float::decode).
+    pub(crate) fn decode(self, dtype: DenseType, bytes: &[u8], out: &mut [f32]) {
+        dispatch!(self, decode(dtype, bytes, out));
     }
 
     /// [`float::rms_norm`](crate::float::rms_norm).

@@ -2,10 +2,9 @@
 //!
 //! Rows that do not fill the last vector are padded with zeros there.
 
-use half::f16;
-
 use crate::compute::Activation;
-use crate::simd::{LANES, ROUND, Simd};
+use crate::simd::{LANES, ROUND, Simd, f16_to_f32};
+use crate::{DenseType, blocks};
 
 /// How far ahead of its use a weight is asked for: the hardware prefetcher stops at the end of a 4 KiB page.
 pub(crate) const PREFETCH_BYTES: usize = 4096;
@@ -62,81 +61,150 @@ pub(crate) fn dot_rows<S: Simd>(
 ) {
     let mut t = 0;
     while t < n {
-        let tile = (n - t).min(S::DOT_TILE);
         let x = &x[t * cols..];
         let out = &mut out[t * out_stride..];
-        for (r, row) in w.chunks_exact(cols).enumerate() {
-            match tile {
-                4 => dot_tile::<S, 4>(s, row, x, &mut out[r..], out_stride),
-                2 | 3 => dot_tile::<S, 2>(s, row, x, &mut out[r..], out_stride),
-                _ => dot_tile::<S, 1>(s, row, x, &mut out[r..], out_stride),
-            }
-        }
-        t += if tile == 3 { 2 } else { tile };
+        t += match (n - t).min(S::TOKEN_TILE) {
+            4.. => dot_tile::<S, 4>(s, w, x, cols, out, out_stride),
+            2 | 3 => dot_tile::<S, 2>(s, w, x, cols, out, out_stride),
+            _ => dot_tile::<S, 1>(s, w, x, cols, out, out_stride),
+        };
     }
 }
 
+/// The products of the first `N` rows of `x`; returns `N`.
 #[inline(always)]
 fn dot_tile<S: Simd, const N: usize>(
     s: S,
     w: &[f32],
     x: &[f32],
+    cols: usize,
     out: &mut [f32],
     out_stride: usize,
-) {
-    let cols = w.len();
-    let (blocks, tail) = w.as_chunks::<LANES>();
-    let mut sums = [s.splat(0.0); N];
-    for (i, block) in blocks.iter().enumerate() {
-        let w = s.load(block);
+) -> usize {
+    let mut rows: [&[f32]; N] = [&[]; N];
+    for t in 0..N {
+        rows[t] = &x[t * cols..][..cols];
+    }
+    let mut r = 0;
+    while r < w.len() / cols {
+        let w = &w[r * cols..];
+        let out = &mut out[r..];
+        r += if S::ROW_TILE == 2 && w.len() >= 2 * cols {
+            let (first, second) = w[..2 * cols].split_at(cols);
+            store_products(dots(s, [first, second], rows), out, out_stride)
+        } else {
+            store_products(dots(s, [&w[..cols]], rows), out, out_stride)
+        };
+    }
+    N
+}
+
+/// `out[t * out_stride + r] = products[r][t]`; returns `R`.
+#[inline(always)]
+fn store_products<const R: usize, const N: usize>(
+    products: [[f32; N]; R],
+    out: &mut [f32],
+    out_stride: usize,
+) -> usize {
+    for t in 0..N {
+        for r in 0..R {
+            out[t * out_stride + r] = products[r][t];
+        }
+    }
+    R
+}
+
+/// `w[r] . x[t]` for rows of the same length.
+#[inline(always)]
+fn dots<S: Simd, const R: usize, const N: usize>(
+    s: S,
+    w: [&[f32]; R],
+    x: [&[f32]; N],
+) -> [[f32; N]; R] {
+    let whole = w[0].len() / LANES;
+    let tail = whole * LANES..w[0].len();
+    let mut w_blocks: [&[[f32; LANES]]; R] = [&[]; R];
+    for r in 0..R {
+        w_blocks[r] = &w[r].as_chunks().0[..whole];
+    }
+    let mut x_blocks: [&[[f32; LANES]]; N] = [&[]; N];
+    for t in 0..N {
+        x_blocks[t] = &x[t].as_chunks().0[..whole];
+    }
+    let mut sums = [[s.splat(0.0); N]; R];
+    for i in 0..whole {
+        let mut loaded = [s.splat(0.0); R];
+        for r in 0..R {
+            loaded[r] = s.load(&w_blocks[r][i]);
+        }
         for t in 0..N {
-            sums[t] = s.add(sums[t], s.mul(w, s.load(block_at(x, t * cols + i * LANES))));
+            let x = s.load(&x_blocks[t][i]);
+            for r in 0..R {
+                sums[r][t] = s.add(sums[r][t], s.mul(loaded[r], x));
+            }
         }
     }
     if !tail.is_empty() {
-        let w = s.load(&padded(tail));
-        for t in 0..N {
-            let x = padded(&x[t * cols + blocks.len() * LANES..(t + 1) * cols]);
-            sums[t] = s.add(sums[t], s.mul(w, s.load(&x)));
+        for r in 0..R {
+            let w = s.load(&padded(&w[r][tail.clone()]));
+            for t in 0..N {
+                let x = s.load(&padded(&x[t][tail.clone()]));
+                sums[r][t] = s.add(sums[r][t], s.mul(w, x));
+            }
         }
     }
-    for t in 0..N {
-        out[t * out_stride] = s.fold(sums[t]);
+    let mut products = [[0.0; N]; R];
+    for r in 0..R {
+        for t in 0..N {
+            products[r][t] = s.fold(sums[r][t]);
+        }
     }
+    products
 }
 
 /// `out[r] = w[r] . x` for rows of half precision numbers.
 #[inline(always)]
 pub(crate) fn dot_rows_f16<S: Simd>(s: S, w: &[u8], x: &[f32], out: &mut [f32]) {
-    dot_rows_16_bit(s, w, x, out, |block| s.load_f16(block));
+    dot_rows_16_bit::<S, false>(s, w, x, out);
 }
 
 /// `out[r] = w[r] . x` for rows of bfloat16 numbers.
 #[inline(always)]
 pub(crate) fn dot_rows_bf16<S: Simd>(s: S, w: &[u8], x: &[f32], out: &mut [f32]) {
-    dot_rows_16_bit(s, w, x, out, |block| s.load_bf16(block));
+    dot_rows_16_bit::<S, true>(s, w, x, out);
 }
 
 #[inline(always)]
-fn dot_rows_16_bit<S: Simd>(
-    s: S,
-    w: &[u8],
-    x: &[f32],
-    out: &mut [f32],
-    load: impl Fn(&[u8; 2 * LANES]) -> S::F32s,
-) {
+fn dot_rows_16_bit<S: Simd, const BF16: bool>(s: S, w: &[u8], x: &[f32], out: &mut [f32]) {
     let (x_blocks, x_tail) = x.as_chunks::<LANES>();
     for (row, out) in w.chunks_exact(2 * x.len()).zip(out) {
         let (blocks, tail) = row.as_chunks::<{ 2 * LANES }>();
         let mut sum = s.splat(0.0);
         for (i, (block, x)) in blocks.iter().zip(x_blocks).enumerate() {
             s.prefetch(row, i * 2 * LANES + PREFETCH_BYTES);
-            sum = s.add(sum, s.mul(load(block), s.load(x)));
+            sum = s.add(sum, s.mul(load_16_bit::<S, BF16>(s, block), s.load(x)));
         }
         if !tail.is_empty() {
-            sum = s.add(sum, s.mul(load(&padded(tail)), s.load(&padded(x_tail))));
+            sum = s.add(
+                sum,
+                s.mul(
+                    load_16_bit::<S, BF16>(s, &padded(tail)),
+                    s.load(&padded(x_tail)),
+                ),
+            );
         }
         *out = s.fold(sum);
+    }
+}
+
+/// Half precision numbers or, with `BF16`, upper halves of f32. A parameter, since a closure would not be compiled for the
+/// caller's vectors.
+#[inline(always)]
+fn load_16_bit<S: Simd, const BF16: bool>(s: S, block: &[u8; 2 * LANES]) -> S::F32s {
+    if BF16 {
+        s.load_bf16(block)
+    } else {
+        s.load_f16(block)
     }
 }
 
@@ -154,19 +222,40 @@ pub(crate) fn dot_rows_q8_0<S: Simd>(s: S, w: &[u8], x: &[f32], out: &mut [f32])
             else {
                 continue;
             };
-            let scale = s.splat(f16::from_le_bytes([*scale_low, *scale_high]).to_f32());
+            let scale = s.splat(f16_to_f32([*scale_low, *scale_high]));
             sum = s.add(sum, s.mul(s.mul(scale, s.load_i8(values)), s.load(x)));
         }
         *out = s.fold(sum);
     }
 }
 
+/// Decodes whole blocks of dense weights; see [`blocks::decode`].
+#[inline(always)]
+pub(crate) fn decode<S: Simd>(s: S, dtype: DenseType, bytes: &[u8], out: &mut [f32]) {
+    match dtype {
+        DenseType::F16 => decode_16_bit::<S, false>(s, bytes, out),
+        DenseType::Bf16 => decode_16_bit::<S, true>(s, bytes, out),
+        _ => blocks::decode(dtype, bytes, out),
+    }
+}
+
+#[inline(always)]
+fn decode_16_bit<S: Simd, const BF16: bool>(s: S, bytes: &[u8], out: &mut [f32]) {
+    let (blocks, tail) = bytes.as_chunks();
+    let (outs, out_tail) = out.as_chunks_mut();
+    for (block, out) in blocks.iter().zip(outs) {
+        s.store(load_16_bit::<S, BF16>(s, block), out);
+    }
+    let mut last = [0.0; LANES];
+    s.store(load_16_bit::<S, BF16>(s, &padded(tail)), &mut last);
+    out_tail.copy_from_slice(&last[..out_tail.len()]);
+}
+
 /// `x * (1 / sqrt(mean(x^2) + eps)) * weight` of one row.
 #[inline(always)]
 pub(crate) fn rms_norm<S: Simd>(s: S, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    let mut sum = [0.0];
-    dot_tile::<S, 1>(s, x, x, &mut sum, 1);
-    let factor = s.splat(1.0 / (sum[0] / x.len() as f32 + eps).sqrt());
+    let [[sum]] = dots(s, [x], [x]);
+    let factor = s.splat(1.0 / (sum / x.len() as f32 + eps).sqrt());
     let (blocks, tail) = x.as_chunks::<LANES>();
     let (weights, weight_tail) = weight.as_chunks::<LANES>();
     let (outs, out_tail) = out.as_chunks_mut::<LANES>();
@@ -320,7 +409,7 @@ pub(crate) fn add_weighted_rows<S: Simd>(
     while t < n {
         let weights = &weights[t * weight_stride..];
         let out = &mut out[t * dim..];
-        let tile = (n - t).min(S::DOT_TILE);
+        let tile = (n - t).min(S::TOKEN_TILE);
         match tile {
             4 => add_weighted_tile::<S, 4>(s, v, dim, weights, weight_stride, out),
             2 | 3 => add_weighted_tile::<S, 2>(s, v, dim, weights, weight_stride, out),

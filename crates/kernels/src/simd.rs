@@ -1,7 +1,5 @@
 //! The vector that the float kernels are written in: [`LANES`] numbers, whatever the registers' width.
 
-use half::{bf16, f16};
-
 /// Virtual lanes of every float sum: lane `j` adds the elements `i` with `i % 32 == j` in their order.
 pub const LANES: usize = 32;
 
@@ -16,8 +14,11 @@ pub(crate) trait Simd: Copy {
     /// [`LANES`] f32 values.
     type F32s: Copy;
 
-    /// How many dot products share a row's loads without spilling registers: 1, 2 or 4.
-    const DOT_TILE: usize;
+    /// How many weight rows share the loads of an activation row without spilling registers: 1 or 2.
+    const ROW_TILE: usize;
+
+    /// How many activation rows share the loads of a weight row: 1, 2 or 4.
+    const TOKEN_TILE: usize;
 
     fn splat(self, x: f32) -> Self::F32s;
     fn load(self, x: &[f32; LANES]) -> Self::F32s;
@@ -49,6 +50,29 @@ pub(crate) trait Simd: Copy {
     fn prefetch(self, x: &[u8], offset: usize);
 }
 
+/// The value of a little-endian half precision number, exactly; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn f16_to_f32(bytes: [u8; 2]) -> f32 {
+    /// The difference of the two formats' exponent biases, 127 - 15, as a factor.
+    const REBIAS: f32 = f32::from_bits((127 + 112) << 23);
+    const INFINITY: u32 = 0x7c00;
+    let half = u32::from(u16::from_le_bytes(bytes));
+    let (sign, magnitude) = ((half & 0x8000) << 16, half & 0x7fff);
+    // Digits and exponent side by side in the same order: as f32 bits they are a number 2^112 too small, subnormal ones too.
+    let value = if magnitude < INFINITY {
+        f32::from_bits(magnitude << 13) * REBIAS
+    } else {
+        f32::from_bits(magnitude << 13 | 0x7f80_0000)
+    };
+    f32::from_bits(value.to_bits() | sign)
+}
+
+/// The value of a little-endian upper half of an f32.
+#[inline(always)]
+pub(crate) fn bf16_to_f32(bytes: [u8; 2]) -> f32 {
+    f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
+}
+
 /// The portable implementation: needs nothing, and is what the others are tested against.
 #[derive(Clone, Copy)]
 pub(crate) struct Scalar;
@@ -56,7 +80,8 @@ pub(crate) struct Scalar;
 impl Simd for Scalar {
     type F32s = [f32; LANES];
 
-    const DOT_TILE: usize = 1;
+    const ROW_TILE: usize = 1;
+    const TOKEN_TILE: usize = 1;
 
     #[inline(always)]
     fn splat(self, x: f32) -> [f32; LANES] {
@@ -68,11 +93,11 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn load_f16(self, x: &[u8; 2 * LANES]) -> [f32; LANES] {
-        std::array::from_fn(|i| f16::from_le_bytes([x[2 * i], x[2 * i + 1]]).to_f32())
+        std::array::from_fn(|i| f16_to_f32([x[2 * i], x[2 * i + 1]]))
     }
     #[inline(always)]
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> [f32; LANES] {
-        std::array::from_fn(|i| bf16::from_le_bytes([x[2 * i], x[2 * i + 1]]).to_f32())
+        std::array::from_fn(|i| bf16_to_f32([x[2 * i], x[2 * i + 1]]))
     }
     #[inline(always)]
     fn load_i8(self, x: &[u8; LANES]) -> [f32; LANES] {

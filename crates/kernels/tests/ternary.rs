@@ -26,9 +26,10 @@ fn product_equals_the_plain_sum() {
             let mut out = vec![0.0; n * rows];
             compute.ternary_matmul(&w, &q, &mut out);
             for t in 0..n {
+                let row = q.row(t);
                 for r in 0..rows {
                     let sum: i32 = (0..cols)
-                        .map(|k| (weights[r * cols + k] / 0.75) as i32 * i32::from(q.row(t)[k]))
+                        .map(|k| (weights[r * cols + k] / 0.75) as i32 * i32::from(row[k]))
                         .sum();
                     let expected = sum as f32 * (w.scale() / q.scale(t));
                     assert_eq!(

@@ -1,6 +1,6 @@
 use super::{FirstFailure, check, check_length, pack_codes};
 use crate::disjoint::DisjointMut;
-use crate::{Compute, DenseType, KernelError, TernaryMatrix, blocks, dense};
+use crate::{Compute, DenseType, KernelError, TernaryMatrix, dense};
 
 /// Smallest scale, as the models were trained: a matrix of zeros keeps a finite inverse.
 const MIN_SCALE: f64 = 1e-5;
@@ -30,7 +30,9 @@ pub fn pack_master(
         .ok_or(KernelError::Shape { rows, cols })?;
     check_length("master weights", expected, bytes)?;
     let row = |row: usize, out: &mut [f32]| {
-        blocks::decode(dtype, &bytes[row * row_bytes..][..row_bytes], out)
+        compute
+            .kernels()
+            .decode(dtype, &bytes[row * row_bytes..][..row_bytes], out)
     };
 
     let mean = sum_of_magnitudes(compute, rows, cols, &row)? / (rows as f64 * cols as f64);

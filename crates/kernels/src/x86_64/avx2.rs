@@ -13,6 +13,9 @@ use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
 /// 15 x 4 x 512 = 30720 <= 32767.
 const LINES_PER_WIDENING: usize = 15;
 
+/// Groups of four inputs in a line.
+const GROUPS: usize = LINE_INPUTS / 4;
+
 /// Whether this processor has the instructions.
 pub(crate) fn is_available() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c")
@@ -26,44 +29,60 @@ pub(crate) fn ternary_tile(
     panels: &[Line],
     lines: usize,
     x: &[i8],
-    stride: usize,
     n: usize,
     acc: &mut [[i32; PANEL_ROWS]],
 ) {
+    let x = x.as_chunks::<4>().0;
     for (panel, acc) in panels.chunks_exact(lines).zip(acc.chunks_exact_mut(n)) {
         let mut t = 0;
         while t < n {
-            let (x, acc) = (&x[t * stride..], &mut acc[t..]);
+            let (x, acc) = (&x[t..], &mut acc[t..]);
+            // Eight sums, two registers of codes, a mask, a shift, an activation and a product: 14 of the 16.
             t += match n - t {
-                4.. => panel_times_rows::<4>(panel, x, stride, acc),
-                2 | 3 => panel_times_rows::<2>(panel, x, stride, acc),
-                _ => panel_times_rows::<1>(panel, x, stride, acc),
+                4.. => panel_times_rows::<4>(panel, x, n, acc),
+                3 => panel_times_rows::<3>(panel, x, n, acc),
+                2 => panel_times_rows::<2>(panel, x, n, acc),
+                _ => panel_times_rows::<1>(panel, x, n, acc),
             };
         }
     }
 }
 
-/// One panel and `N` rows, eight rows of the panel in a register; returns `N`.
+/// Sums of `N` rows and the 16 rows of a panel, eight of them in a register.
+type Sums<const N: usize> = [[__m256i; 2]; N];
+
+/// One panel and the first `N` rows of a tile of `width` rows; returns `N`.
 #[target_feature(enable = "avx2,f16c")]
 fn panel_times_rows<const N: usize>(
     panel: &[Line],
-    x: &[i8],
-    stride: usize,
+    x: &[[i8; 4]],
+    width: usize,
     acc: &mut [[i32; PANEL_ROWS]],
 ) -> usize {
+    assert!(
+        x.len() >= (panel.len() * GROUPS - 1) * width + N,
+        "token rows too short"
+    );
     // |sum| <= 2 x 128 x 2^22 inputs = 2^30.
-    let mut sums = [[_mm256_setzero_si256(); 2]; N];
+    let mut sums: Sums<N> = [[_mm256_setzero_si256(); 2]; N];
     let ones = _mm256_set1_epi16(1);
-    let mut start = 0;
+    let mut x: *const i32 = x.as_ptr().cast();
     for lines in panel.chunks(LINES_PER_WIDENING) {
-        let narrow = lines_times_rows::<N>(lines, &x[start * LINE_INPUTS..], stride);
+        // SAFETY: `x` is at the activations of these lines, which the assertion above covers.
+        let narrow: Sums<N> = unsafe {
+            if N == 1 {
+                lines_times_row(lines, x, width)
+            } else {
+                lines_times_rows(lines, x, width)
+            }
+        };
         for t in 0..N {
             for half in 0..2 {
                 sums[t][half] =
                     _mm256_add_epi32(sums[t][half], _mm256_madd_epi16(narrow[t][half], ones));
             }
         }
-        start += lines.len();
+        x = x.wrapping_add(lines.len() * GROUPS * width);
     }
     for t in 0..N {
         let out: *mut __m256i = acc[t].as_mut_ptr().cast();
@@ -76,50 +95,100 @@ fn panel_times_rows<const N: usize>(
     N
 }
 
-/// At most [`LINES_PER_WIDENING`] lines: two 16-bit sums for each row of the panel.
+/// At most [`LINES_PER_WIDENING`] lines, each loaded once: two 16-bit sums for each row of the panel.
+///
+/// # Safety
+/// The groups of the lines can be read from `x`, `width` activations of four bytes apart.
 #[inline]
 #[target_feature(enable = "avx2,f16c")]
-fn lines_times_rows<const N: usize>(lines: &[Line], x: &[i8], stride: usize) -> [[__m256i; 2]; N] {
-    assert!(
-        x.len() >= (N - 1) * stride + lines.len() * LINE_INPUTS,
-        "token rows too short"
-    );
+unsafe fn lines_times_row<const N: usize>(
+    lines: &[Line],
+    mut x: *const i32,
+    width: usize,
+) -> Sums<N> {
     let mask = _mm256_set1_epi8(3);
-    let mut sums = [[_mm256_setzero_si256(); 2]; N];
-    for (index, line) in lines.iter().enumerate() {
-        let bytes: *const __m256i = line.0.as_ptr().cast();
-        prefetch(bytes.cast());
-        // SAFETY: a line is two registers, and is aligned to 64 bytes.
-        let mut codes = unsafe { [_mm256_load_si256(bytes), _mm256_load_si256(bytes.add(1))] };
-        for group in 0..LINE_INPUTS / 4 {
+    let mut sums: Sums<N> = [[_mm256_setzero_si256(); 2]; N];
+    for line in lines {
+        prefetch(line);
+        let mut codes = load_line(line);
+        for _ in 0..GROUPS {
             let low = [
                 _mm256_and_si256(codes[0], mask),
                 _mm256_and_si256(codes[1], mask),
             ];
-            for t in 0..N {
-                let at = t * stride + index * LINE_INPUTS + 4 * group;
-                // SAFETY: the assertion above covers row t up to the last line.
-                let inputs = unsafe { x.as_ptr().add(at).cast::<i32>().read_unaligned() };
-                let inputs = _mm256_set1_epi32(inputs);
-                for half in 0..2 {
-                    // Codes are the unsigned operand, so activations of -128 are as good as any.
-                    let products = _mm256_maddubs_epi16(low[half], inputs);
-                    sums[t][half] = _mm256_add_epi16(sums[t][half], products);
-                }
-            }
+            // SAFETY: the caller's promise.
+            unsafe { add_products(&mut sums, low, x) };
             codes = [
                 _mm256_srli_epi16::<2>(codes[0]),
                 _mm256_srli_epi16::<2>(codes[1]),
             ];
+            x = x.wrapping_add(width);
         }
     }
     sums
 }
 
+/// The same, with each line loaded anew for each of its groups: unrolled over the groups, the sums of several rows would not
+/// stay in registers.
+///
+/// # Safety
+/// The groups of the lines can be read from `x`, `width` times four bytes apart, `N` activations each.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+unsafe fn lines_times_rows<const N: usize>(
+    lines: &[Line],
+    mut x: *const i32,
+    width: usize,
+) -> Sums<N> {
+    let mask = _mm256_set1_epi8(3);
+    let mut sums: Sums<N> = [[_mm256_setzero_si256(); 2]; N];
+    for group in 0..lines.len() * GROUPS {
+        let line = &lines[group / GROUPS];
+        prefetch(line);
+        let codes = load_line(line);
+        let shift = _mm_cvtsi64_si128((group % GROUPS * 2) as i64);
+        let low = [
+            _mm256_and_si256(_mm256_srl_epi16(codes[0], shift), mask),
+            _mm256_and_si256(_mm256_srl_epi16(codes[1], shift), mask),
+        ];
+        // SAFETY: the caller's promise.
+        unsafe { add_products(&mut sums, low, x) };
+        x = x.wrapping_add(width);
+    }
+    sums
+}
+
+/// Adds the products of a group's codes with `N` rows' activations.
+///
+/// # Safety
+/// `N` activations of four bytes can be read from `x`.
+#[inline]
+#[target_feature(enable = "avx2,f16c")]
+unsafe fn add_products<const N: usize>(sums: &mut Sums<N>, codes: [__m256i; 2], x: *const i32) {
+    for t in 0..N {
+        // SAFETY: the caller's promise.
+        let inputs = _mm256_set1_epi32(unsafe { x.add(t).read_unaligned() });
+        for half in 0..2 {
+            // Codes are the unsigned operand, so activations of -128 are as good as any.
+            let products = _mm256_maddubs_epi16(codes[half], inputs);
+            sums[t][half] = _mm256_add_epi16(sums[t][half], products);
+        }
+    }
+}
+
 #[inline]
 #[target_feature(enable = "avx2")]
-fn prefetch(line: *const i8) {
-    _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(PREFETCH_BYTES));
+fn load_line(line: &Line) -> [__m256i; 2] {
+    let bytes: *const __m256i = line.0.as_ptr().cast();
+    // SAFETY: a line is two registers, and is aligned to 64 bytes.
+    unsafe { [_mm256_load_si256(bytes), _mm256_load_si256(bytes.add(1))] }
+}
+
+/// Asks for the line a page ahead.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn prefetch(line: &Line) {
+    _mm_prefetch::<_MM_HINT_T0>(line.0.as_ptr().wrapping_add(PREFETCH_BYTES).cast());
 }
 
 /// Proof that the processor has AVX2 and F16C.
@@ -155,7 +224,8 @@ macro_rules! lanewise {
 impl Simd for Avx2 {
     type F32s = [__m256; 4];
 
-    const DOT_TILE: usize = 2;
+    const ROW_TILE: usize = 1;
+    const TOKEN_TILE: usize = 2;
 
     #[inline(always)]
     fn splat(self, x: f32) -> [__m256; 4] {

@@ -9,7 +9,10 @@ use super::avx2::fold_8;
 use crate::aligned::Line;
 use crate::float::PREFETCH_BYTES;
 use crate::simd::{LANES, Simd};
-use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
+use crate::ternary::{LINE_INPUTS, PANEL_ROWS, TOKEN_TILE};
+
+/// Groups of four inputs in a line.
+const GROUPS: usize = LINE_INPUTS / 4;
 
 /// Whether this processor has the instructions.
 pub(crate) fn is_available() -> bool {
@@ -30,7 +33,6 @@ pub(crate) fn ternary_tile(
     panels: &[Line],
     lines: usize,
     x: &[i8],
-    stride: usize,
     n: usize,
     acc: &mut [[i32; PANEL_ROWS]],
 ) {
@@ -39,9 +41,9 @@ pub(crate) fn ternary_tile(
             *acc = panel_times_row(panel, x);
         }
     } else if panels.len() == lines {
-        panels_times_rows::<1>(panels, lines, x, stride, n, acc);
+        panels_times_rows::<1>(panels, lines, x, n, acc);
     } else {
-        panels_times_rows::<2>(panels, lines, x, stride, n, acc);
+        panels_times_rows::<2>(panels, lines, x, n, acc);
     }
 }
 
@@ -74,88 +76,72 @@ fn panel_times_row(panel: &[Line], x: &[i8]) -> [i32; PANEL_ROWS] {
     out
 }
 
-/// `P` panels and `n` rows.
+/// `P` panels and a tile of `n` rows.
 #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vnni")]
 fn panels_times_rows<const P: usize>(
     panels: &[Line],
     lines: usize,
     x: &[i8],
-    stride: usize,
     n: usize,
     acc: &mut [[i32; PANEL_ROWS]],
 ) {
-    let mut first = 0;
-    while first < n {
-        let rows = Rows {
-            x,
-            stride,
-            first,
-            n,
-        };
-        // 2 x 12 sums, two codes, two lines, a mask and an activation: 30 of the 32 registers.
-        first += match n - first {
-            12.. => tile::<P, 12>(panels, lines, &rows, acc),
-            8.. => tile::<P, 8>(panels, lines, &rows, acc),
-            4.. => tile::<P, 4>(panels, lines, &rows, acc),
-            2.. => tile::<P, 2>(panels, lines, &rows, acc),
-            _ => tile::<P, 1>(panels, lines, &rows, acc),
-        };
+    const { assert!(TOKEN_TILE == 12, "one arm for each width of a tile") };
+    match n {
+        12 => tile::<P, 12>(panels, lines, x, acc),
+        11 => tile::<P, 11>(panels, lines, x, acc),
+        10 => tile::<P, 10>(panels, lines, x, acc),
+        9 => tile::<P, 9>(panels, lines, x, acc),
+        8 => tile::<P, 8>(panels, lines, x, acc),
+        7 => tile::<P, 7>(panels, lines, x, acc),
+        6 => tile::<P, 6>(panels, lines, x, acc),
+        5 => tile::<P, 5>(panels, lines, x, acc),
+        4 => tile::<P, 4>(panels, lines, x, acc),
+        3 => tile::<P, 3>(panels, lines, x, acc),
+        _ => tile::<P, 2>(panels, lines, x, acc),
     }
 }
 
-/// The activations of a call, and the first row of a tile.
-struct Rows<'a> {
-    x: &'a [i8],
-    stride: usize,
-    first: usize,
-    n: usize,
-}
-
-/// `P` panels and the `N` rows from `rows.first` on, all sums in registers; returns `N`.
+/// `P` panels and a tile of `N` rows, all sums in registers: with two panels and 12 rows, 24 sums, two lines of codes, a
+/// mask, a shift and an activation take 29 of the 32.
 #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vnni")]
 fn tile<const P: usize, const N: usize>(
     panels: &[Line],
     lines: usize,
-    rows: &Rows<'_>,
+    x: &[i8],
     acc: &mut [[i32; PANEL_ROWS]],
-) -> usize {
-    let x = &rows.x[rows.first * rows.stride..];
+) {
     assert!(
-        x.len() >= (N - 1) * rows.stride + lines * LINE_INPUTS,
-        "token rows too short"
+        panels.len() == P * lines && acc.len() == P * N,
+        "tile of unequal parts"
     );
-    assert_eq!(panels.len(), P * lines, "tile of unequal parts");
+    assert_eq!(x.len(), N * lines * LINE_INPUTS, "tile of another width");
     let mask = _mm512_set1_epi8(3);
+    // |sum| <= 2 x 128 x 2^22 inputs = 2^30.
     let mut sums = [[_mm512_setzero_si512(); N]; P];
-    for line in 0..lines {
+    let mut x: *const i32 = x.as_ptr().cast();
+    // A line is loaded anew for each of its groups: unrolled over the groups, the sums would not stay in registers.
+    for group in 0..lines * GROUPS {
+        let shift = _mm_cvtsi64_si128((group % GROUPS * 2) as i64);
         let mut codes = [_mm512_setzero_si512(); P];
         for p in 0..P {
-            codes[p] = load_line(&panels[p * lines + line]);
+            let line = load_line(&panels[p * lines + group / GROUPS]);
+            codes[p] = _mm512_and_si512(_mm512_srl_epi16(line, shift), mask);
         }
-        for group in 0..LINE_INPUTS / 4 {
-            let mut low = [_mm512_setzero_si512(); P];
+        for t in 0..N {
+            // SAFETY: `x` is at the group's `N` activations of four bytes, which the assertion above covers.
+            let inputs = unsafe { broadcast(x.add(t)) };
             for p in 0..P {
-                low[p] = _mm512_and_si512(codes[p], mask);
-                codes[p] = _mm512_srli_epi16::<2>(codes[p]);
-            }
-            for t in 0..N {
-                let at = t * rows.stride + line * LINE_INPUTS + 4 * group;
-                // SAFETY: the assertion above covers row t up to the last line.
-                let inputs = unsafe { broadcast(x.as_ptr().add(at).cast()) };
-                for p in 0..P {
-                    sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], low[p], inputs);
-                }
+                sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], codes[p], inputs);
             }
         }
+        x = x.wrapping_add(N);
     }
     for p in 0..P {
         for t in 0..N {
-            let out = acc[p * rows.n + rows.first + t].as_mut_ptr();
             // SAFETY: 16 sums are one register; unaligned store.
-            unsafe { _mm512_storeu_si512(out.cast(), sums[p][t]) };
+            unsafe { _mm512_storeu_si512(acc[p * N + t].as_mut_ptr().cast(), sums[p][t]) };
         }
     }
-    N
 }
 
 /// Loads a line and asks for the one a page ahead.
@@ -205,7 +191,8 @@ macro_rules! lanewise {
 impl Simd for Avx512 {
     type F32s = [__m512; 2];
 
-    const DOT_TILE: usize = 4;
+    const ROW_TILE: usize = 2;
+    const TOKEN_TILE: usize = 4;
 
     #[inline(always)]
     fn splat(self, x: f32) -> [__m512; 2] {
