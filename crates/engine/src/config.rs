@@ -30,7 +30,7 @@ const LOWEST_TEMPERATURE: f64 = 1e-6;
 pub struct EngineConfig {
     /// Threads that compute, 1 to 256. `None`: one per physical core that this process may use.
     pub threads: Option<usize>,
-    /// Tokens that prompt and answer may take together, 1 to the model's limit. `None`: the model's limit.
+    /// Tokens that prompt and answer may take together, at least 1; above the model's limit, and for `None`, that limit.
     pub context_size: Option<usize>,
     /// Instruction set of the kernels. `None`: the best that this machine has.
     pub isa: Option<Isa>,
@@ -206,23 +206,20 @@ pub(crate) fn validate_threads(threads: usize) -> Result<usize, EngineError> {
     ))
 }
 
-/// The context size in force for a model that was made for `limit` tokens.
+/// The context size in force for a model that was made for `limit` tokens: what is wanted, but never more than that. One
+/// set of options serves models of different limits so; [`EngineInfo`](crate::EngineInfo) tells both numbers.
 ///
 /// # Errors
-/// [`EngineError::InvalidOption`] naming the size and the limit.
-pub(crate) fn validate_context_size(
+/// [`EngineError::InvalidOption`] for 0.
+pub(crate) fn effective_context_size(
     wanted: Option<usize>,
     limit: usize,
 ) -> Result<usize, EngineError> {
-    let size = wanted.unwrap_or(limit);
-    if (1..=limit).contains(&size) {
-        return Ok(size);
+    match wanted {
+        Some(0) => Err(invalid("contextSize", 0, "at least 1")),
+        Some(size) => Ok(size.min(limit)),
+        None => Ok(limit),
     }
-    Err(invalid(
-        "contextSize",
-        size,
-        &format!("from 1 to {limit}, the model's own limit"),
-    ))
 }
 
 /// # Errors
@@ -415,16 +412,11 @@ mod tests {
     }
 
     #[test]
-    fn a_context_size_beyond_the_model_names_both_numbers() {
-        let message = validate_context_size(Some(9000), 4096)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("9000") && message.contains("4096"),
-            "{message}"
-        );
-        assert!(validate_context_size(Some(0), 4096).is_err());
-        assert_eq!(validate_context_size(None, 4096).unwrap(), 4096);
+    fn a_context_size_beyond_the_model_is_the_model_s_own() {
+        assert_eq!(effective_context_size(Some(9000), 4096).unwrap(), 4096);
+        assert_eq!(effective_context_size(Some(100), 4096).unwrap(), 100);
+        assert_eq!(effective_context_size(None, 4096).unwrap(), 4096);
+        assert!(effective_context_size(Some(0), 4096).is_err());
     }
 
     #[test]

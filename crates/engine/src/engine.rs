@@ -73,7 +73,7 @@ impl Engine {
             mapped_bytes,
         } = loaded;
         let context_size =
-            config::validate_context_size(config.context_size, model.config().context_length)?;
+            config::effective_context_size(config.context_size, model.config().context_length)?;
         let vocabulary = Arc::new(vocabulary);
         let inbox = Arc::new(Inbox::default());
         let kv_bytes = Arc::new(AtomicUsize::new(0));
