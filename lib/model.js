@@ -1,7 +1,7 @@
 // One loaded model: the native engine behind it, its defaults and the turns of its conversation.
 import { awaitNative, callNative, ModelError } from './errors.js';
 import { readOptions } from './options.js';
-import { checkIds, checkMessages, checkPrompt, checkText, enginePrompt, toJson } from './prompt.js';
+import { checkChat, checkIds, checkPrompt, checkText, enginePrompt, toJson } from './prompt.js';
 import { TextStream } from './stream.js';
 
 /** How tokens are chosen: options of a call, and of load() for the calls that do not say. */
@@ -156,7 +156,7 @@ export class BitNetModel {
   /** Renders a chat with the template of the model; further keys reach the template (`tools`, ...). */
   applyChatTemplate(messages, { addGenerationPrompt = true, ...kwargs } = {}) {
     const engine = this.#engine;
-    const [chat, variables] = [toJson(checkMessages(messages), 'messages'), toJson(kwargs, 'kwargs')];
+    const [chat, variables] = [toJson(checkChat(messages), 'messages'), toJson(kwargs, 'kwargs')];
     return callNative(() => engine.applyChatTemplate(chat, addGenerationPrompt, variables));
   }
 

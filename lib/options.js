@@ -165,10 +165,11 @@ function accepts(row, value) {
   }
 }
 
-/** True for an array of chat messages: objects with a role and a content. */
+/** True for an array of chat messages: objects with a role, and a content or calls of tools. */
 export function isMessages(value) {
-  return Array.isArray(value) && value.length > 0 &&
-    value.every((message) => message !== null && typeof message === 'object' && isText(message.role) && 'content' in message);
+  const isMessage = (message) =>
+    message !== null && typeof message === 'object' && isText(message.role) && ('content' in message || 'tool_calls' in message);
+  return Array.isArray(value) && value.length > 0 && value.every(isMessage);
 }
 
 function unknownOption(key, place) {

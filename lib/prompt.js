@@ -18,9 +18,10 @@ export function checkPrompt(prompt) {
 const invalid = (name, value, allowed) =>
   new ModelError(`Invalid ${name}: ${show(value)} was given, ${allowed} is allowed`, 'INVALID_ARGUMENT', { option: name, given: value, allowed });
 
-export function checkMessages(messages) {
-  if (isMessages(messages)) return messages;
-  throw invalid('messages', messages, 'a non-empty array of { role, content }');
+/** Any chat that a template may be asked to render: what it makes of it is its own affair. */
+export function checkChat(messages) {
+  if (Array.isArray(messages) && messages.every((message) => message !== null && typeof message === 'object')) return messages;
+  throw invalid('messages', messages, 'an array of { role, content }');
 }
 
 export function checkText(text, name) {

@@ -130,14 +130,13 @@ pub(crate) fn render_options(
     add_generation_prompt: bool,
     variables: &str,
 ) -> Result<RenderOptions, Failure> {
-    let mut extra: Map<String, Value> =
+    // Tools stand among the other variables: the default template is rendered, never one named `tool_use`.
+    let extra: Map<String, Value> =
         serde_json::from_str(variables).map_err(|error| Failure::argument("variables", error))?;
     Ok(RenderOptions {
         add_generation_prompt,
-        tools: extra.shift_remove("tools"),
-        documents: extra.shift_remove("documents"),
         extra,
-        now: None,
+        ..RenderOptions::default()
     })
 }
 

@@ -1,0 +1,58 @@
+// Compiled, never run: the types of the public API accept what works and refuse what does not.
+import LLMRouter, { AbortError, BitNetLoader, generate, load, LlmError, ModelError, TextStream } from 'llm-runner-router';
+import type { BitNetModel, ChatMessage, GenerateResult, LoadOptions, ModelInfo } from 'llm-runner-router';
+import Loader from 'llm-runner-router/loaders/BitNetLoader';
+import { ModelError as FromErrors } from 'llm-runner-router/errors';
+import { MockLoader } from 'llm-runner-router/loaders';
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+const same = <A, B>(_: Equal<A, B>): void => {};
+
+const router = new LLMRouter({ bitnetPath: './temp/bitnet-repo', cache: true });
+const model = await router.load({ source: 'microsoft/BitNet-b1.58-2B-4T', type: 'bitnet', quantType: 'i2_s', threads: 4, contextSize: 2048 });
+same<typeof model, BitNetModel>(true);
+
+const response = await router.generate('Explain quantum computing', { modelId: model.id, maxTokens: 200, temperature: 0.7 });
+same<typeof response, GenerateResult>(true);
+same<typeof response.finishReason, 'stop' | 'length'>(true);
+
+const messages: ChatMessage[] = [{ role: 'user', content: 'Hello' }];
+await router.generate(messages);
+await router.generate(model, 'Hello', { seed: 1 });
+await router.generate(model.id, 'Hello');
+await router.generate({ messages, modelId: model.id });
+await generate('Hello');
+await load('demo');
+
+const stream: TextStream = await router.stream('Write a poem', { modelId: model.id });
+for await (const token of stream) same<typeof token, string>(true);
+const { usage }: GenerateResult = await stream.result;
+same<typeof usage.cachedTokens, number>(true);
+
+const ids: number[] = model.tokenize('text', { addSpecial: false });
+const logits: Float32Array = await model.forward(ids, { all: true });
+const info: ModelInfo = model.info();
+model.applyChatTemplate(messages, { tools: [], addGenerationPrompt: false });
+void [logits, info];
+
+const loader: BitNetLoader = new Loader({ autoBuild: true });
+const { official } = await Loader.listAvailableModels();
+same<typeof official, string[]>(true);
+router.registerLoader('mock', new MockLoader());
+
+const error: ModelError = new AbortError('reason', 'text');
+same<typeof LlmError, typeof ModelError>(true);
+same<typeof FromErrors, typeof ModelError>(true);
+void [error, loader];
+
+const options: LoadOptions = {
+  // @ts-expect-error -- there is no such kernel
+  isa: 'mmx',
+};
+void options;
+// @ts-expect-error -- an option of load(), not of a call
+await router.generate('Hello', { threads: 4 });
+// @ts-expect-error -- options are not a number
+await router.generate('Hello', 5);
+// @ts-expect-error -- a load needs a source
+await router.load({ threads: 4 });
