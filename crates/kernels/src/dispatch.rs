@@ -34,7 +34,7 @@ macro_rules! float_kernels {
         }
         $(#[$attribute])*
         pub(crate) fn decode(dtype: crate::DenseType, bytes: &[u8], out: &mut [f32]) {
-            crate::float::decode($simd, dtype, bytes, out);
+            crate::blocks::decode($simd, dtype, bytes, out);
         }
         $(#[$attribute])*
         pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
@@ -142,7 +142,7 @@ impl Kernels {
         dispatch!(self, dot_rows_q8_0(w, x, out));
     }
 
-    /// [`float::decode`](crate::float::decode).
+    /// [`blocks::decode`](crate::blocks::decode).
     pub(crate) fn decode(self, dtype: DenseType, bytes: &[u8], out: &mut [f32]) {
         dispatch!(self, decode(dtype, bytes, out));
     }

@@ -2,9 +2,9 @@
 //!
 //! Rows that do not fill the last vector are padded with zeros there.
 
+use crate::blocks::{bytes_at, f16_at, load_16_bit};
 use crate::compute::Activation;
-use crate::simd::{LANES, ROUND, Simd, f16_to_f32};
-use crate::{DenseType, blocks};
+use crate::simd::{LANES, ROUND, Simd};
 
 /// How far ahead of its use a weight is asked for: the hardware prefetcher stops at the end of a 4 KiB page.
 pub(crate) const PREFETCH_BYTES: usize = 4096;
@@ -197,17 +197,6 @@ fn dot_rows_16_bit<S: Simd, const BF16: bool>(s: S, w: &[u8], x: &[f32], out: &m
     }
 }
 
-/// Half precision numbers or, with `BF16`, upper halves of f32. A parameter, since a closure would not be compiled for the
-/// caller's vectors.
-#[inline(always)]
-fn load_16_bit<S: Simd, const BF16: bool>(s: S, block: &[u8; 2 * LANES]) -> S::F32s {
-    if BF16 {
-        s.load_bf16(block)
-    } else {
-        s.load_f16(block)
-    }
-}
-
 /// `out[r] = w[r] . x` for rows of Q8_0 blocks: an f16 scale, then 32 signed bytes.
 #[inline(always)]
 pub(crate) fn dot_rows_q8_0<S: Simd>(s: S, w: &[u8], x: &[f32], out: &mut [f32]) {
@@ -218,37 +207,12 @@ pub(crate) fn dot_rows_q8_0<S: Simd>(s: S, w: &[u8], x: &[f32], out: &mut [f32])
         let mut sum = s.splat(0.0);
         for (i, (block, x)) in blocks.iter().zip(x_blocks).enumerate() {
             s.prefetch(row, i * BLOCK + PREFETCH_BYTES);
-            let ([scale_low, scale_high, ..], Some(values)) = (block, block.last_chunk::<LANES>())
-            else {
-                continue;
-            };
-            let scale = s.splat(f16_to_f32([*scale_low, *scale_high]));
+            let scale = s.splat(f16_at(block, 0));
+            let values = bytes_at(block, 2);
             sum = s.add(sum, s.mul(s.mul(scale, s.load_i8(values)), s.load(x)));
         }
         *out = s.fold(sum);
     }
-}
-
-/// Decodes whole blocks of dense weights; see [`blocks::decode`].
-#[inline(always)]
-pub(crate) fn decode<S: Simd>(s: S, dtype: DenseType, bytes: &[u8], out: &mut [f32]) {
-    match dtype {
-        DenseType::F16 => decode_16_bit::<S, false>(s, bytes, out),
-        DenseType::Bf16 => decode_16_bit::<S, true>(s, bytes, out),
-        _ => blocks::decode(dtype, bytes, out),
-    }
-}
-
-#[inline(always)]
-fn decode_16_bit<S: Simd, const BF16: bool>(s: S, bytes: &[u8], out: &mut [f32]) {
-    let (blocks, tail) = bytes.as_chunks();
-    let (outs, out_tail) = out.as_chunks_mut();
-    for (block, out) in blocks.iter().zip(outs) {
-        s.store(load_16_bit::<S, BF16>(s, block), out);
-    }
-    let mut last = [0.0; LANES];
-    s.store(load_16_bit::<S, BF16>(s, &padded(tail)), &mut last);
-    out_tail.copy_from_slice(&last[..out_tail.len()]);
 }
 
 /// `x * (1 / sqrt(mean(x^2) + eps)) * weight` of one row.

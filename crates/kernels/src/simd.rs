@@ -21,6 +21,8 @@ pub(crate) trait Simd: Copy {
     const TOKEN_TILE: usize;
 
     fn splat(self, x: f32) -> Self::F32s;
+    /// `low` in the first 16 lanes, `high` in the others.
+    fn splat_halves(self, low: f32, high: f32) -> Self::F32s;
     fn load(self, x: &[f32; LANES]) -> Self::F32s;
     /// Little-endian half precision numbers.
     fn load_f16(self, x: &[u8; 2 * LANES]) -> Self::F32s;
@@ -28,6 +30,10 @@ pub(crate) trait Simd: Copy {
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F32s;
     /// Signed bytes.
     fn load_i8(self, x: &[u8; LANES]) -> Self::F32s;
+    /// Bits of unsigned bytes: `x >> shift & mask`.
+    fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> Self::F32s;
+    /// The low nibbles of 16 bytes, then the high ones.
+    fn load_nibbles(self, x: &[u8; LANES / 2]) -> Self::F32s;
     fn store(self, a: Self::F32s, out: &mut [f32; LANES]);
     /// Values that are integers within -128..=127.
     fn store_i8(self, a: Self::F32s, out: &mut [i8; LANES]);
@@ -88,6 +94,10 @@ impl Simd for Scalar {
         [x; LANES]
     }
     #[inline(always)]
+    fn splat_halves(self, low: f32, high: f32) -> [f32; LANES] {
+        std::array::from_fn(|i| if i < 16 { low } else { high })
+    }
+    #[inline(always)]
     fn load(self, x: &[f32; LANES]) -> [f32; LANES] {
         *x
     }
@@ -102,6 +112,14 @@ impl Simd for Scalar {
     #[inline(always)]
     fn load_i8(self, x: &[u8; LANES]) -> [f32; LANES] {
         x.map(|byte| f32::from(byte.cast_signed()))
+    }
+    #[inline(always)]
+    fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> [f32; LANES] {
+        x.map(|byte| f32::from(byte >> shift & mask))
+    }
+    #[inline(always)]
+    fn load_nibbles(self, x: &[u8; LANES / 2]) -> [f32; LANES] {
+        std::array::from_fn(|i| f32::from(if i < 16 { x[i] & 15 } else { x[i - 16] >> 4 }))
     }
     #[inline(always)]
     fn store(self, a: [f32; LANES], out: &mut [f32; LANES]) {

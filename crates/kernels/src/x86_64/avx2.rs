@@ -233,6 +233,12 @@ impl Simd for Avx2 {
         unsafe { [_mm256_set1_ps(x); 4] }
     }
     #[inline(always)]
+    fn splat_halves(self, low: f32, high: f32) -> [__m256; 4] {
+        // SAFETY: `self` proves the instructions.
+        let (low, high) = unsafe { (_mm256_set1_ps(low), _mm256_set1_ps(high)) };
+        [low, low, high, high]
+    }
+    #[inline(always)]
     fn load(self, x: &[f32; LANES]) -> [__m256; 4] {
         let x = x.as_ptr();
         // SAFETY: `self` proves the instructions; the array is four registers; unaligned loads.
@@ -281,6 +287,38 @@ impl Simd for Avx2 {
                 i8_to_f32(x.add(8)),
                 i8_to_f32(x.add(16)),
                 i8_to_f32(x.add(24)),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> [__m256; 4] {
+        let x = x.as_ptr();
+        // SAFETY: `self` proves the instructions; the array is four quarter registers.
+        unsafe {
+            let (shift, mask) = (
+                _mm_cvtsi64_si128(shift as i64),
+                _mm256_set1_epi32(mask.into()),
+            );
+            [
+                bits_to_f32(x, shift, mask),
+                bits_to_f32(x.add(8), shift, mask),
+                bits_to_f32(x.add(16), shift, mask),
+                bits_to_f32(x.add(24), shift, mask),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn load_nibbles(self, x: &[u8; LANES / 2]) -> [__m256; 4] {
+        let x = x.as_ptr();
+        // SAFETY: `self` proves the instructions; the array is two quarter registers.
+        unsafe {
+            let (low, high) = (_mm_setzero_si128(), _mm_cvtsi32_si128(4));
+            let mask = _mm256_set1_epi32(15);
+            [
+                bits_to_f32(x, low, mask),
+                bits_to_f32(x.add(8), low, mask),
+                bits_to_f32(x, high, mask),
+                bits_to_f32(x.add(8), high, mask),
             ]
         }
     }
@@ -379,4 +417,14 @@ unsafe fn i8_to_f32(x: *const u8) -> __m256 {
     // SAFETY: the caller's promise; unaligned load.
     let bytes = unsafe { _mm_loadl_epi64(x.cast()) };
     _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
+}
+
+/// # Safety
+/// Eight bytes can be read from `x`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn bits_to_f32(x: *const u8, shift: __m128i, mask: __m256i) -> __m256 {
+    // SAFETY: the caller's promise; unaligned load.
+    let bytes = _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(x.cast()) });
+    _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srl_epi32(bytes, shift), mask))
 }

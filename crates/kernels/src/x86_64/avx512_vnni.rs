@@ -200,6 +200,11 @@ impl Simd for Avx512 {
         unsafe { [_mm512_set1_ps(x); 2] }
     }
     #[inline(always)]
+    fn splat_halves(self, low: f32, high: f32) -> [__m512; 2] {
+        // SAFETY: `self` proves the instructions.
+        unsafe { [_mm512_set1_ps(low), _mm512_set1_ps(high)] }
+    }
+    #[inline(always)]
     fn load(self, x: &[f32; LANES]) -> [__m512; 2] {
         let x = x.as_ptr();
         // SAFETY: `self` proves the instructions; the array is two registers; unaligned loads.
@@ -235,6 +240,32 @@ impl Simd for Avx512 {
             [
                 i8_to_f32(_mm_loadu_si128(x)),
                 i8_to_f32(_mm_loadu_si128(x.add(1))),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> [__m512; 2] {
+        let x: *const __m128i = x.as_ptr().cast();
+        // SAFETY: `self` proves the instructions; the array is two quarter registers; unaligned loads.
+        unsafe {
+            let (shift, mask) = (
+                _mm_cvtsi64_si128(shift as i64),
+                _mm512_set1_epi32(mask.into()),
+            );
+            [
+                bits_to_f32(_mm_loadu_si128(x), shift, mask),
+                bits_to_f32(_mm_loadu_si128(x.add(1)), shift, mask),
+            ]
+        }
+    }
+    #[inline(always)]
+    fn load_nibbles(self, x: &[u8; LANES / 2]) -> [__m512; 2] {
+        // SAFETY: `self` proves the instructions; the array is a quarter register; unaligned load.
+        unsafe {
+            let (x, mask) = (_mm_loadu_si128(x.as_ptr().cast()), _mm512_set1_epi32(15));
+            [
+                bits_to_f32(x, _mm_setzero_si128(), mask),
+                bits_to_f32(x, _mm_cvtsi32_si128(4), mask),
             ]
         }
     }
@@ -312,4 +343,11 @@ fn bf16_to_f32(x: __m256i) -> __m512 {
 #[target_feature(enable = "avx512f")]
 fn i8_to_f32(x: __m128i) -> __m512 {
     _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(x))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn bits_to_f32(x: __m128i, shift: __m128i, mask: __m512i) -> __m512 {
+    let bytes = _mm512_srl_epi32(_mm512_cvtepu8_epi32(x), shift);
+    _mm512_cvtepi32_ps(_mm512_and_si512(bytes, mask))
 }
