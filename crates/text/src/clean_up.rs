@@ -59,3 +59,24 @@ fn replace_settled(buffer: &mut String, from: &str, to: &str) -> String {
     let tail = buffer.split_off(buffer.len() - keep);
     std::mem::replace(buffer, tail).replace(from, to)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn pieces_are_cleaned_as_the_whole_text_is(pieces in proptest::collection::vec("[ .,'!nmsvetr]{0,4}", 0..20)) {
+            let mut expected = pieces.concat();
+            for (from, to) in REPLACEMENTS {
+                expected = expected.replace(from, to);
+            }
+            let mut clean_up = CleanUp::new();
+            let mut cleaned: String = pieces.iter().map(|piece| clean_up.push(piece)).collect();
+            cleaned += &clean_up.finish();
+            prop_assert_eq!(cleaned, expected);
+        }
+    }
+}

@@ -2,9 +2,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use minijinja::{Environment, Error, ErrorKind};
-use minijinja_contrib::{globals, pycompat};
+use minijinja_contrib::globals;
 
-use super::python_json;
+use super::{methods, python_json};
 
 /// What a template said with `raise_exception`.
 pub(crate) type Raised = Arc<OnceLock<String>>;
@@ -24,7 +24,7 @@ pub(crate) fn add_to(env: &mut Environment<'_>, raised: &Raised, now: Option<Sys
     env.add_function("cycler", globals::cycler);
     env.add_function("joiner", globals::joiner);
     env.add_filter("tojson", python_json::tojson);
-    env.set_unknown_method_callback(pycompat::unknown_method_callback);
+    env.set_unknown_method_callback(methods::call_method);
 }
 
 const DAYS: [&str; 7] = [

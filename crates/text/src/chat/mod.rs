@@ -1,11 +1,13 @@
 //! [`ChatTemplate`]: a conversation to a prompt, as transformers renders it.
 
 mod bitnet;
+mod bounds;
 mod helpers;
+mod methods;
 mod python_json;
 mod render;
+mod rewrite;
 
-use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -15,7 +17,7 @@ use serde_json::{Map, Value};
 pub use bitnet::{BITNET_2B4T_TEMPLATE, gguf_template_override};
 
 use crate::error::TextError;
-use crate::tokenizer::{optional_json, token_content};
+use crate::tokenizer::{optional_json, read, token_content};
 
 /// One message of a conversation. Fields beyond `role` and `content` (`tool_calls`, `name`, ...) reach the template as
 /// they are.
@@ -98,9 +100,8 @@ impl ChatTemplate {
             optional_json(folder, "special_tokens_map.json")?.unwrap_or_default();
         let path = folder.join("chat_template.jinja");
         let source = if path.exists() {
-            fs::read_to_string(&path)
-                .map(Value::String)
-                .map_err(|source| TextError::Read { path, source })?
+            let source = String::from_utf8(read(&path)?);
+            Value::String(source.map_err(|error| TextError::template(error.to_string()))?)
         } else {
             config["chat_template"].clone()
         };

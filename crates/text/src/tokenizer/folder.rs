@@ -1,5 +1,5 @@
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use serde_json::Value;
 
@@ -22,6 +22,9 @@ const SPECIAL_TOKEN_KEYS: [&str; 7] = [
     "cls_token",
     "mask_token",
 ];
+
+/// The largest vocabularies of published models take some 30 MB.
+const MAX_FILE_BYTES: u64 = 256 << 20;
 
 pub(super) fn load(folder: &Path) -> Result<Vocabulary, TextError> {
     let bytes = read(&folder.join(TOKENIZER))?;
@@ -73,8 +76,22 @@ pub(crate) fn optional_json(folder: &Path, file: &'static str) -> Result<Option<
         })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TextError> {
-    fs::read(path).map_err(|source| TextError::Read {
+/// Reads a regular file: opening a pipe would wait for a writer, and a device may never end.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TextError> {
+    let read = || {
+        let file = fs::metadata(path)?;
+        if !file.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        if file.len() > MAX_FILE_BYTES {
+            return Err(io::Error::other(format!(
+                "{} bytes is too large",
+                file.len()
+            )));
+        }
+        fs::read(path)
+    };
+    read().map_err(|source| TextError::Read {
         path: path.to_owned(),
         source,
     })

@@ -85,7 +85,7 @@ fn byte_level(spec: &TokenizerSpec) -> Result<Vocabulary, TextError> {
         .as_ref()
         .ok_or_else(|| TextError::vocabulary(MERGES, "missing; a gpt2 tokenizer needs it"))?;
     let model = BPE::builder()
-        .vocab_and_merges(vocab(&spec.tokens), split_merges(merges, &spec.tokens)?)
+        .vocab_and_merges(vocab(&spec.tokens)?, split_merges(merges, &spec.tokens)?)
         .ignore_merges(pre.ignores_merges())
         .build()
         .map_err(|error| TextError::vocabulary(MERGES, error.to_string()))?;
@@ -107,7 +107,7 @@ fn sentencepiece(spec: &TokenizerSpec) -> Result<Vocabulary, TextError> {
         .map(|((_, token), &score)| (token.as_str(), score))
         .collect();
     let mut builder = BPE::builder()
-        .vocab_and_merges(vocab(&spec.tokens), merges_by_score(&pieces))
+        .vocab_and_merges(vocab(&spec.tokens)?, merges_by_score(&pieces))
         .byte_fallback(true)
         .fuse_unk(true);
     if let Some(unknown) = unknown_token(spec) {
@@ -221,47 +221,46 @@ fn check(spec: &TokenizerSpec) -> Result<(), TextError> {
             ));
         }
     }
-    let mut seen = HashSet::with_capacity(count);
-    match spec
-        .tokens
-        .iter()
-        .find(|token| !seen.insert(token.as_str()))
-    {
-        Some(twice) => Err(TextError::vocabulary(
-            TOKENS,
-            format!("token {twice:?} occurs more than once"),
-        )),
-        None => Ok(()),
+    Ok(())
+}
+
+/// Ids by token; every token must have one id of its own.
+fn vocab(tokens: &[String]) -> Result<Vocab, TextError> {
+    let vocab: Vocab = tokens.iter().cloned().zip(0_u32..).collect();
+    if vocab.len() == tokens.len() {
+        return Ok(vocab);
     }
+    let mut seen = HashSet::new();
+    let twice = tokens.iter().find(|token| !seen.insert(token.as_str()));
+    Err(TextError::vocabulary(
+        TOKENS,
+        format!(
+            "token {:?} occurs more than once",
+            twice.map_or("", |token| token)
+        ),
+    ))
 }
 
-fn vocab(tokens: &[String]) -> Vocab {
-    tokens.iter().cloned().zip(0_u32..).collect()
-}
-
-/// Cuts `left right` merges; the three tokens of each must be in the vocabulary.
+/// Cuts `left right` merges. The model checks that they are made of its tokens; it relies on none being longer than the
+/// longest token.
 fn split_merges(merges: &[String], tokens: &[String]) -> Result<Merges, TextError> {
-    let known: HashSet<&str> = tokens.iter().map(String::as_str).collect();
+    let longest = tokens.iter().map(String::len).max().unwrap_or(0);
+    let split = |merge: &String| {
+        // A token may itself begin with a space, so the separator is looked for after the first character.
+        let first = merge.chars().next()?.len_utf8();
+        let at = merge[first..].find(' ')? + first;
+        let (left, right) = (&merge[..at], &merge[at + 1..]);
+        (left.len() + right.len() <= longest).then(|| (left.to_owned(), right.to_owned()))
+    };
     merges
         .iter()
         .map(|merge| {
-            // A token may itself begin with a space, so the separator is looked for after the first character.
-            let first = merge.chars().next().map_or(0, char::len_utf8);
-            let separator = merge[first..].find(' ').map(|at| at + first);
-            separator
-                .map(|at| (&merge[..at], &merge[at + 1..]))
-                .filter(|(left, right)| {
-                    known.contains(left)
-                        && known.contains(right)
-                        && known.contains([*left, *right].concat().as_str())
-                })
-                .map(|(left, right)| (left.to_owned(), right.to_owned()))
-                .ok_or_else(|| {
-                    TextError::vocabulary(
-                        MERGES,
-                        format!("merge {merge:?} is not made of tokens of the vocabulary"),
-                    )
-                })
+            split(merge).ok_or_else(|| {
+                TextError::vocabulary(
+                    MERGES,
+                    format!("merge {merge:?} is not made of two tokens that make a third"),
+                )
+            })
         })
         .collect()
 }

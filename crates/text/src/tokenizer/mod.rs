@@ -14,7 +14,7 @@ use crate::decode::{DecodeStream, Decoding};
 use crate::error::TextError;
 use crate::guard::catch;
 
-pub(crate) use folder::{optional_json, token_content};
+pub(crate) use folder::{optional_json, read, token_content};
 pub use gguf::TokenizerSpec;
 
 /// Tokens that end a turn of a conversation in the common chat formats, for models that do not name theirs.

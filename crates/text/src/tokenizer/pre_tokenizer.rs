@@ -17,19 +17,22 @@ pub(crate) enum PreTokenizer {
     Gpt2,
     /// The first Falcon models.
     Falcon,
+    /// What llama.cpp falls back to when a converter knew no rule.
+    Default,
 }
 
 impl PreTokenizer {
     /// The rule for a name. Files without one come from converters for Llama 3 vocabularies (the official I2_S file of
-    /// BitNet 2B-4T among them); `default` says that the converter knew no rule, and is GPT-2's.
+    /// BitNet 2B-4T among them).
     pub(crate) fn from_name(name: Option<&str>) -> Result<Self, TextError> {
         match name {
             None | Some("llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "falcon_e") => {
                 Ok(Self::Llama3)
             }
             Some("qwen2") => Ok(Self::Qwen2),
-            Some("gpt-2" | "gpt2" | "default") => Ok(Self::Gpt2),
+            Some("gpt-2") => Ok(Self::Gpt2),
             Some("falcon") => Ok(Self::Falcon),
+            Some("default") => Ok(Self::Default),
             Some(other) => Err(TextError::vocabulary(
                 PRE,
                 format!(
@@ -78,6 +81,12 @@ impl PreTokenizer {
                 r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
             ],
             Self::Gpt2 => &[GPT2_PATTERN],
+            Self::Default => &[
+                r"[\p{P}\$\+<=>\^~\|]+",
+                GPT2_PATTERN,
+                r"\p{N}+",
+                r"[0-9][0-9][0-9]",
+            ],
             Self::Falcon => &[r"[\p{P}\$\+<=>\^~\|`]+", GPT2_PATTERN, r"[0-9][0-9][0-9]"],
         }
     }
