@@ -1,0 +1,9 @@
+//! The public interface, tested from outside.
+
+mod attention;
+mod common;
+mod float;
+mod formats;
+mod pack;
+mod pool;
+mod twin;
