@@ -178,3 +178,34 @@ impl Kernels {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Activations below -127 never come out of the rounding, but a kernel must bear them.
+    #[test]
+    fn ternary_sums_of_extreme_activations_are_exact_on_every_instruction_set() {
+        for isa in Isa::available() {
+            let kernels = Kernels::for_isa(isa).expect("available");
+            for lines in [1, 14, 15, 16, 31, 160] {
+                for (codes, x) in [(0xAA, -128), (0xAA, 127), (0x55, -128), (0x00, 127)] {
+                    for n in [1, 2, 3, 4, 12] {
+                        let panels = vec![Line([codes; 64]); 2 * lines];
+                        let x = vec![x; n * lines * LINE_INPUTS];
+                        let mut acc = vec![[0; PANEL_ROWS]; 2 * n];
+                        kernels.ternary_tile(&panels, lines, &x, n, &mut acc);
+                        let sum =
+                            i32::from(codes & 3) * i32::from(x[0]) * (lines * LINE_INPUTS) as i32;
+                        let expected = vec![[sum; PANEL_ROWS]; 2 * n];
+                        assert_eq!(
+                            acc, expected,
+                            "{isa}: {lines} lines of {codes:#x}, {n} rows of {}",
+                            x[0]
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

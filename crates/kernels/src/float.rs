@@ -435,3 +435,64 @@ fn padded<T: Copy + Default, const N: usize>(x: &[T]) -> [T; N] {
     block[..x.len()].copy_from_slice(x);
     block
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::Scalar;
+
+    fn exp_of(x: f32) -> f32 {
+        exp(Scalar, [x; LANES])[0]
+    }
+
+    /// The distance to the true value in units of the last place of its f32.
+    fn error_in_ulps(x: f32) -> f64 {
+        let exact = f64::from(x).exp();
+        let ulp = f64::from((exact as f32).next_up()) - f64::from(exact as f32);
+        (f64::from(exp_of(x)) - exact).abs() / ulp
+    }
+
+    #[test]
+    fn exp_is_within_one_and_a_half_ulps_of_its_definition() {
+        const ULPS: f64 = 1.5;
+        let mut x = -103.0_f32;
+        while x < 88.7 {
+            assert!(
+                error_in_ulps(x) < ULPS,
+                "exp({x}) is {} ulps off",
+                error_in_ulps(x)
+            );
+            x += 0.000_7;
+        }
+    }
+
+    #[test]
+    fn exp_keeps_its_limits() {
+        assert_eq!(exp_of(0.0), 1.0);
+        assert_eq!(exp_of(89.0), f32::INFINITY);
+        assert_eq!(exp_of(f32::INFINITY), f32::INFINITY);
+        assert_eq!(exp_of(-105.0), 0.0);
+        assert_eq!(exp_of(f32::NEG_INFINITY), 0.0);
+        assert!(exp_of(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn absmax_never_loses_nan() {
+        for at in [0, 31, 32, 40] {
+            let mut x = [1.0; 41];
+            x[at] = f32::NAN;
+            assert!(absmax(Scalar, &x).is_nan(), "NaN at {at}");
+        }
+        assert_eq!(absmax(Scalar, &[0.5, -2.0, 1.0]), 2.0);
+        assert_eq!(absmax(Scalar, &[]), 0.0);
+    }
+
+    #[test]
+    fn rounding_is_half_to_even_and_stays_in_range() {
+        let x = [0.5, 1.5, 2.5, -0.5, -1.5, 126.6, 300.0, -300.0, f32::NAN];
+        let mut out = [0; 9];
+        let sum = quantize(Scalar, &x, 1.0, &mut out);
+        assert_eq!(out, [0, 2, 2, 0, -2, 127, 127, -128, 127]);
+        assert_eq!(sum, 255);
+    }
+}

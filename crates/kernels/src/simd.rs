@@ -176,3 +176,20 @@ impl Simd for Scalar {
     #[inline(always)]
     fn prefetch(self, _x: &[u8], _offset: usize) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_half_precision_number_becomes_its_value() {
+        for bits in 0..=u16::MAX {
+            let (ours, expected) = (
+                f16_to_f32(bits.to_le_bytes()),
+                half::f16::from_bits(bits).to_f32(),
+            );
+            let same = ours.to_bits() == expected.to_bits() || ours.is_nan() && expected.is_nan();
+            assert!(same, "{bits:#06x} became {ours}, expected {expected}");
+        }
+    }
+}
