@@ -6,6 +6,10 @@ use crate::config::SamplingOptions;
 
 /// What the model continues.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one per request, and it is moved a few times"
+)]
 pub enum Prompt {
     /// A text. With `raw`, or without a chat template, the model continues it as it stands; otherwise it is one message
     /// of the user.

@@ -125,7 +125,7 @@ fn the_next_turn_reads_only_what_is_new() {
     let ids = [
         vec![BOS],
         bytes("question"),
-        first.token_ids.clone(),
+        first.token_ids,
         bytes(" next"),
     ]
     .concat();
