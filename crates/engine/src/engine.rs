@@ -9,7 +9,7 @@ use llm_kernels::Compute;
 use llm_model::Model;
 use llm_text::{Message, RenderOptions};
 
-use crate::config::{self, EngineConfig, SamplingOptions};
+use crate::config::{self, EngineConfig};
 use crate::error::EngineError;
 use crate::events::{self, Generation};
 use crate::inbox::{Command, Inbox};
@@ -17,6 +17,7 @@ use crate::info::{EngineInfo, MemoryInfo};
 use crate::job::{Job, Perplexity, Purpose};
 use crate::load::{self, LoadProgress, Loaded};
 use crate::request::{ContextOverflow, GenerateRequest};
+use crate::sampling::SamplingOptions;
 use crate::scheduler::Scheduler;
 use crate::sequence::SequenceRequest;
 use crate::task::{Task, task};

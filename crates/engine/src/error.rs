@@ -1,3 +1,5 @@
+use std::fmt::Display;
+
 use llm_format::FormatError;
 use llm_kernels::KernelError;
 use llm_model::ModelError;
@@ -115,4 +117,15 @@ pub enum EngineError {
         /// What the panic said.
         what: String,
     },
+}
+
+impl EngineError {
+    /// An option outside its range.
+    pub(crate) fn invalid_option(name: &'static str, given: impl Display, allowed: &str) -> Self {
+        Self::InvalidOption {
+            name,
+            given: given.to_string(),
+            allowed: allowed.to_owned(),
+        }
+    }
 }

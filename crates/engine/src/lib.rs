@@ -38,6 +38,7 @@ mod prefix_cache;
 mod request;
 mod rng;
 mod sampler;
+mod sampling;
 mod scheduler;
 mod sequence;
 mod task;
@@ -46,7 +47,7 @@ mod tests;
 mod threads;
 mod vocabulary;
 
-pub use config::{DEFAULT_MAX_TOKENS, EngineConfig, SamplingOptions};
+pub use config::{DEFAULT_MAX_TOKENS, EngineConfig};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use events::{CancelHandle, Generation};
@@ -58,4 +59,5 @@ pub use load::{LoadPhase, LoadProgress};
 pub use request::{
     Completion, ContextOverflow, FinishReason, GenerateRequest, Prompt, TextEvent, Timings, Usage,
 };
+pub use sampling::SamplingOptions;
 pub use task::Task;

@@ -10,8 +10,9 @@ use llm_model::Model;
 use llm_text::{ChatTemplate, Tokenizer, TokenizerSpec, gguf_template_override};
 use serde_json::Value;
 
-use crate::config::{self, EngineConfig, SamplingOptions};
+use crate::config::{self, EngineConfig};
 use crate::error::EngineError;
+use crate::sampling::SamplingOptions;
 use crate::threads::default_threads;
 use crate::vocabulary::{Vocabulary, token_ids};
 

@@ -2,7 +2,7 @@
 
 use llm_text::{Message, RenderOptions};
 
-use crate::config::SamplingOptions;
+use crate::sampling::SamplingOptions;
 
 /// What the model continues.
 #[derive(Debug, Clone)]

@@ -6,12 +6,12 @@ use std::time::Instant;
 use llm_model::KvCache;
 use llm_text::{DecodeStream, StopMatcher, Tokenizer};
 
-use crate::config::Sampling;
 use crate::error::EngineError;
 use crate::events::Outbox;
 use crate::prefix_cache::PrefixCache;
 use crate::request::{Completion, FinishReason, Timings, Usage};
 use crate::sampler::{History, Sampler};
+use crate::sampling::Sampling;
 
 /// A validated request, on its way to the engine's thread.
 #[derive(Debug)]

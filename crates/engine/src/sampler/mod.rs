@@ -10,9 +10,9 @@ mod steps;
 pub(crate) use steps::History;
 use steps::{Candidates, Step};
 
-use crate::config::Sampling;
 use crate::error::EngineError;
 use crate::rng::Rng;
+use crate::sampling::Sampling;
 
 /// Chooses tokens for one sequence.
 #[derive(Debug)]

@@ -3,10 +3,11 @@
 use std::task::{Context, Poll, Waker};
 
 use super::fake::{BOS, END_OF_TURN, EOS, FakeModel, bytes, engine, engine_with, greedy};
-use crate::config::{EngineConfig, SamplingOptions};
+use crate::config::EngineConfig;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::request::{FinishReason, GenerateRequest, Prompt, TextEvent};
+use crate::sampling::SamplingOptions;
 use crate::{Message, RenderOptions};
 
 /// `ab` and the beginning token: the answer starts with what the model says after three tokens.

@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 
-use llm_kernels::{Compute, Isa, Kernels};
+use llm_kernels::{Compute, Kernels};
 use llm_model::{BatchEntry, KvCache, LogitsOf, Model, ModelConfig, ModelError, Scratch};
 use llm_text::{ChatTemplate, Tokenizer, TokenizerSpec};
 
-use crate::config::{EngineConfig, SamplingOptions};
+use crate::config::EngineConfig;
 use crate::engine::Engine;
 use crate::load::Loaded;
 use crate::request::{GenerateRequest, Prompt};
+use crate::sampling::SamplingOptions;
 use crate::vocabulary::Vocabulary;
 
 /// Ids below 256 are bytes; then come these.
@@ -32,7 +33,7 @@ static INNER: LazyLock<Box<dyn Model>> = LazyLock::new(|| {
 });
 
 fn compute() -> Compute {
-    Compute::new(Kernels::for_isa(Isa::Scalar).unwrap(), 1).unwrap()
+    Compute::new(Kernels::detect(), 1).unwrap()
 }
 
 /// Bytes that a cache of up to 64 positions takes.

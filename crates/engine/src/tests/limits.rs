@@ -1,10 +1,10 @@
 //! What does not fit, and what is not allowed.
 
 use super::fake::{EOS, FakeModel, N_VOCAB, bytes, engine, greedy};
-use crate::config::SamplingOptions;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::request::{Completion, ContextOverflow, FinishReason, GenerateRequest, Prompt};
+use crate::sampling::SamplingOptions;
 
 fn refusal(engine: &Engine, request: GenerateRequest) -> EngineError {
     engine.generate(request).map(drop).unwrap_err()

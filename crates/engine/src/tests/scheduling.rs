@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 
 use super::fake::{BOS, FakeModel, bytes, cache_block_bytes, engine, greedy};
-use crate::config::SamplingOptions;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{CAPACITY, Generation};
 use crate::request::{Completion, GenerateRequest, Prompt, TextEvent};
+use crate::sampling::SamplingOptions;
 use crate::scheduler::PREFILL_CHUNK;
 
 fn completion(generation: Generation) -> Completion {
@@ -108,11 +108,11 @@ fn unread_answers_do_not_keep_a_later_one_from_starting() {
     let model = FakeModel::saying(bytes("x"));
     let engine = engine(&model, 4096);
     let unread: Vec<Generation> = (0..40)
-        .map(|_| engine.generate(greedy("a", 100)).unwrap())
+        .map(|_| engine.generate(greedy("a", 40)).unwrap())
         .collect();
     assert_eq!(ask(&engine, "b", 50).token_ids.len(), 50);
     for generation in unread {
-        assert_eq!(completion(generation).token_ids.len(), 100);
+        assert_eq!(completion(generation).token_ids.len(), 40);
     }
 }
 
