@@ -61,10 +61,10 @@ export function callNative(call) {
   }
 }
 
-/** The same for a native promise. */
-export async function awaitNative(promise) {
+/** The same for a call that returns a promise. */
+export async function awaitNative(call) {
   try {
-    return await promise;
+    return await call();
   } catch (error) {
     throw fromNative(error);
   }

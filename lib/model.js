@@ -78,11 +78,11 @@ export class BitNetModel {
     let finishTurn = () => {};
     const start = () => {
       const request = () => this.#request(asked, given, turns);
-      if (turns === null) return awaitNative(engine.generate(request()));
+      if (turns === null) return awaitNative(() => engine.generate(request()));
       // Turns of one conversation follow each other: a question waits for the answer before it.
       const before = this.#lastTurn;
       this.#lastTurn = new Promise((resolve) => (finishTurn = resolve));
-      return before.then(() => awaitNative(engine.generate(request())));
+      return before.then(() => awaitNative(() => engine.generate(request())));
     };
     const complete = (done, text) => {
       turns?.push({ role: 'user', content: asked }, { role: 'assistant', content: text });
@@ -162,11 +162,13 @@ export class BitNetModel {
 
   /** Logits `[vocab]` of the last position, or `[ids.length * vocab]` with `all`. */
   async forward(ids, { all = false } = {}) {
-    return awaitNative(this.#engine.forward(checkIds(ids), all));
+    const engine = this.#engine;
+    return awaitNative(() => engine.forward(checkIds(ids), all));
   }
 
   async perplexity(text) {
-    return awaitNative(this.#engine.perplexity(checkText(text, 'text')));
+    const engine = this.#engine;
+    return awaitNative(() => engine.perplexity(checkText(text, 'text')));
   }
 
   info() {
@@ -179,7 +181,7 @@ export class BitNetModel {
     if (!this.loaded) return;
     this.loaded = false;
     this.#native = null;
-    await awaitNative(this.#onUnload());
+    await awaitNative(() => this.#onUnload());
   }
 
   async cleanup() {

@@ -20,7 +20,7 @@ export function native() {
   } catch (error) {
     const platform = `${process.platform}-${process.arch}`;
     throw new ModelError(
-      `The native engine for ${platform} is not there (${lastCause(error)?.message ?? error}). ` +
+      `The native engine for ${platform} is not there (${String(lastCause(error)?.message ?? error).split('\n')[0]}). ` +
         'In a checkout run `npm run build`; in an installed package reinstall without `--no-optional`.',
       'NATIVE_BINDING_MISSING',
       { platform },

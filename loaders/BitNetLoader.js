@@ -116,7 +116,7 @@ export class BitNetLoader extends BaseLoader {
         thrown = { error };
       }
     });
-    const engine = await awaitNative(this.#router.load(request, report));
+    const engine = await awaitNative(() => this.#router.load(request, report));
     if (!thrown) return engine;
     await this.#router.unload(key);
     throw thrown.error;

@@ -9,7 +9,12 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** Dropped by the garbage collector, it cancels. */
+/**
+ * Dropped by the garbage collector or with its worker, it cancels.
+ *
+ * Node frees this object when a worker ends, whatever promise is pending: futures own what they use (`Arc`), they never
+ * borrow it from here.
+ */
 export declare class NativeGeneration {
   /**
    * The next event; null after the end.
@@ -53,7 +58,11 @@ export declare class NativeModel {
   perplexity(text: string): Promise<TextPerplexity>
 }
 
-/** Loads models and keeps them by id. */
+/**
+ * Loads models and keeps them by id.
+ *
+ * As everywhere here, futures own what they use: Node frees objects when a worker ends, whatever promise is pending.
+ */
 export declare class NativeRouter {
   constructor()
   /**

@@ -1,10 +1,10 @@
 //! A running generation, read event by event.
 
 use std::future::poll_fn;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use llm_engine::{CancelHandle, Completion, Generation, TextEvent};
-use napi::Result;
+use napi::bindgen_prelude::{Env, PromiseRaw};
 use napi_derive::napi;
 
 use crate::error::inference_failed;
@@ -81,11 +81,14 @@ impl From<Completion> for GenerationEnd {
     }
 }
 
-/// Dropped by the garbage collector, it cancels.
+/// Dropped by the garbage collector or with its worker, it cancels.
+///
+/// Node frees this object when a worker ends, whatever promise is pending: futures own what they use (`Arc`), they never
+/// borrow it from here.
 #[napi]
 pub struct NativeGeneration {
     /// Locked for the moment of a poll, never across a wait.
-    generation: Mutex<Generation>,
+    generation: Arc<Mutex<Generation>>,
     cancel: CancelHandle,
 }
 
@@ -93,8 +96,14 @@ impl NativeGeneration {
     pub(crate) fn new(generation: Generation) -> Self {
         Self {
             cancel: generation.handle(),
-            generation: Mutex::new(generation),
+            generation: Arc::new(Mutex::new(generation)),
         }
+    }
+}
+
+impl Drop for NativeGeneration {
+    fn drop(&mut self) {
+        self.cancel.cancel();
     }
 }
 
@@ -104,19 +113,25 @@ impl NativeGeneration {
     ///
     /// # Errors
     /// What ended the generation early, with its code.
-    #[napi]
-    pub async fn next(&self) -> Result<Option<GenerationEvent>> {
-        let event = poll_fn(|context| {
-            self.generation
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .poll_next(context)
-        });
-        event
-            .await
-            .transpose()
-            .map(|event| event.map(Into::into))
-            .map_err(inference_failed)
+    #[napi(catch_unwind, ts_return_type = "Promise<GenerationEvent | null>")]
+    pub fn next<'env>(
+        &self,
+        env: &'env Env,
+    ) -> napi::Result<PromiseRaw<'env, Option<GenerationEvent>>> {
+        let generation = Arc::clone(&self.generation);
+        env.spawn_future(async move {
+            let event = poll_fn(|context| {
+                generation
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .poll_next(context)
+            });
+            event
+                .await
+                .transpose()
+                .map(|event| event.map(Into::into))
+                .map_err(inference_failed)
+        })
     }
 
     /// Ends the work within one step of the engine; the next event is the error ABORTED.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use llm_engine::{Engine, Perplexity};
 use llm_router::{LoadedModel, Router};
 use napi::Status;
-use napi::bindgen_prelude::{Float32Array, spawn_blocking};
+use napi::bindgen_prelude::{Env, Float32Array, PromiseRaw, spawn_blocking};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
@@ -41,6 +41,8 @@ where
 }
 
 /// Loads models and keeps them by id.
+///
+/// As everywhere here, futures own what they use: Node frees objects when a worker ends, whatever promise is pending.
 #[napi]
 pub struct NativeRouter {
     router: Arc<Router>,
@@ -59,12 +61,13 @@ impl NativeRouter {
     ///
     /// # Errors
     /// Whatever keeps the model from loading, with its code.
-    #[napi]
-    pub async fn load(
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeModel>")]
+    pub fn load<'env>(
         &self,
+        env: &'env Env,
         request: LoadRequest,
         on_progress: Option<ProgressCallback>,
-    ) -> napi::Result<NativeModel> {
+    ) -> napi::Result<PromiseRaw<'env, NativeModel>> {
         let router = Arc::clone(&self.router);
         let model = blocking(move || -> Result<_, Failure> {
             let spec = request.into_spec()?;
@@ -80,8 +83,10 @@ impl NativeRouter {
             })?;
             Ok(model)
         });
-        Ok(NativeModel {
-            model: model.await?,
+        env.spawn_future(async move {
+            Ok(NativeModel {
+                model: model.await?,
+            })
         })
     }
 
@@ -89,10 +94,10 @@ impl NativeRouter {
     ///
     /// # Errors
     /// MODEL_NOT_FOUND when there is none of this id.
-    #[napi]
-    pub async fn unload(&self, id: String) -> napi::Result<()> {
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
+    pub fn unload<'env>(&self, env: &'env Env, id: String) -> napi::Result<PromiseRaw<'env, ()>> {
         let router = Arc::clone(&self.router);
-        Ok(blocking(move || router.unload(&id)).await?)
+        env.spawn_future(async move { Ok(blocking(move || router.unload(&id)).await?) })
     }
 }
 
@@ -149,40 +154,59 @@ impl NativeModel {
     ///
     /// # Errors
     /// Options or a prompt that the engine refuses.
-    #[napi]
-    pub async fn generate(&self, call: GenerateCall) -> napi::Result<NativeGeneration> {
+    #[napi(catch_unwind, ts_return_type = "Promise<NativeGeneration>")]
+    pub fn generate<'env>(
+        &self,
+        env: &'env Env,
+        call: GenerateCall,
+    ) -> napi::Result<PromiseRaw<'env, NativeGeneration>> {
         let engine = self.engine()?;
-        let start = move || -> Result<_, Failure> { Ok(engine.generate(call.into_request()?)?) };
-        blocking(start)
-            .await
-            .map(NativeGeneration::new)
-            .map_err(inference_failed)
+        env.spawn_future(async move {
+            let start =
+                move || -> Result<_, Failure> { Ok(engine.generate(call.into_request()?)?) };
+            blocking(start)
+                .await
+                .map(NativeGeneration::new)
+                .map_err(inference_failed)
+        })
     }
 
     /// Logits `[vocab]` after the last id, or `[ids.len() * vocab]` with `all`.
     ///
     /// # Errors
     /// Ids that are none of the model's, or too many.
-    #[napi]
-    pub async fn forward(&self, ids: Vec<u32>, all: bool) -> napi::Result<Float32Array> {
+    #[napi(catch_unwind, ts_return_type = "Promise<Float32Array>")]
+    pub fn forward<'env>(
+        &self,
+        env: &'env Env,
+        ids: Vec<u32>,
+        all: bool,
+    ) -> napi::Result<PromiseRaw<'env, Float32Array>> {
         let task = self
             .engine()?
             .forward(&ids, all)
             .map_err(inference_failed)?;
-        Ok(Float32Array::new(task.await.map_err(inference_failed)?))
+        env.spawn_future(async move { task.await.map(Float32Array::new).map_err(inference_failed) })
     }
 
     /// How well the model predicts a text.
     ///
     /// # Errors
     /// A text that is too short or too long.
-    #[napi]
-    pub async fn perplexity(&self, text: String) -> napi::Result<TextPerplexity> {
+    #[napi(catch_unwind, ts_return_type = "Promise<TextPerplexity>")]
+    pub fn perplexity<'env>(
+        &self,
+        env: &'env Env,
+        text: String,
+    ) -> napi::Result<PromiseRaw<'env, TextPerplexity>> {
         let engine = self.engine()?;
-        let task = blocking(move || engine.perplexity(&text))
-            .await
-            .map_err(inference_failed)?;
-        task.await.map(Into::into).map_err(inference_failed)
+        env.spawn_future(async move {
+            let task = blocking(move || engine.perplexity(&text)).await;
+            task.map_err(inference_failed)?
+                .await
+                .map(Into::into)
+                .map_err(inference_failed)
+        })
     }
 }
 
