@@ -10,7 +10,6 @@ mod registry;
 mod source;
 
 pub use error::RouterError;
-pub use llm_engine as engine;
 pub use llm_hub::{HubError, SearchPaths};
 pub use quant::QuantType;
 pub use registry::{LoadSpec, LoadedModel, Router};

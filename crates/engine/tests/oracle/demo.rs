@@ -1,8 +1,8 @@
 //! The model that ships with the package.
 
 use llm_engine::{
-    ContextOverflow, Engine, EngineConfig, FinishReason, GenerateRequest, Isa, LoadPhase, Message,
-    Prompt, RenderOptions, SamplingOptions,
+    ContextOverflow, Engine, EngineConfig, EngineError, FinishReason, GenerateRequest, Isa,
+    LoadPhase, Message, Prompt, RenderOptions, SamplingOptions,
 };
 use serde_json::Value;
 
@@ -248,5 +248,28 @@ fn loading_reports_its_phases_in_order_and_info_tells_what_is_loaded() {
     assert!(
         info.memory.weights_bytes > 0 && info.memory.mapped_bytes > 1_900_000,
         "{info:?}"
+    );
+}
+
+#[test]
+fn an_instruction_set_that_is_not_there_is_refused_with_those_that_are() {
+    let foreign = if cfg!(target_arch = "aarch64") {
+        Isa::Avx2
+    } else {
+        Isa::Neon
+    };
+    let config = EngineConfig {
+        isa: Some(foreign),
+        ..EngineConfig::default()
+    };
+    let error = Engine::open(&path("demo/bitnet-demo"), &config, &mut |_| {}).unwrap_err();
+    assert!(
+        matches!(error, EngineError::IsaUnavailable { .. }),
+        "{error}"
+    );
+    let message = error.to_string();
+    assert!(
+        message.contains(foreign.name()) && message.contains("scalar"),
+        "{message}"
     );
 }
