@@ -24,6 +24,8 @@ mod quantize;
 mod simd;
 mod ternary;
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
