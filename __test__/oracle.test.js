@@ -2,7 +2,7 @@
 // The rules of acceptance are those of the goldens: an int8 activation next to a rounding boundary may fall either way, so
 // where activations are int8 a share of the prompts has to be within its tolerance and all within a wider one.
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { BitNetLoader } from 'llm-runner-router';
@@ -136,6 +136,10 @@ test('methods refuse what they cannot take', async () => {
   await assert.rejects(model.perplexity(''), { code: 'INVALID_ARGUMENT' });
   await assert.rejects(model.perplexity(null), { code: 'INVALID_ARGUMENT' });
   for (const messages of ['x', [1], null]) assert.throws(() => model.applyChatTemplate(messages), { code: 'INVALID_ARGUMENT' });
+  assert.throws(() => model.tokenize('x', { addspecial: false }), { code: 'INVALID_OPTION', message: /addSpecial/ });
+  assert.throws(() => model.detokenize([1], { skipSpecial: 1 }), { code: 'INVALID_ARGUMENT', message: /skipSpecial/ });
+  await assert.rejects(model.forward([1], { al: true }), { code: 'INVALID_OPTION' });
+  assert.throws(() => model.applyChatTemplate([], { addGenerationPrompt: 'no' }), { code: 'INVALID_ARGUMENT' });
   const circular = { role: 'user' };
   circular.content = circular;
   assert.throws(() => model.applyChatTemplate([circular]), { code: 'INVALID_ARGUMENT' });

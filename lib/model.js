@@ -1,6 +1,6 @@
 // One loaded model: the native engine behind it, its defaults and the turns of its conversation.
 import { awaitNative, callNative, ModelError } from './errors.js';
-import { readOptions } from './options.js';
+import { readFlags, readOptions } from './options.js';
 import { checkChat, checkIds, checkPrompt, checkText, enginePrompt, toJson } from './prompt.js';
 import { TextStream } from './stream.js';
 
@@ -143,25 +143,29 @@ export class BitNetModel {
     return this.#turns !== null;
   }
 
-  tokenize(text, { addSpecial = true } = {}) {
+  tokenize(text, options) {
+    const { addSpecial } = readFlags(options, { addSpecial: true }, 'tokenize()');
     const engine = this.#engine;
     return callNative(() => engine.tokenize(checkText(text, 'text'), addSpecial));
   }
 
-  detokenize(ids, { skipSpecial = true } = {}) {
+  detokenize(ids, options) {
+    const { skipSpecial } = readFlags(options, { skipSpecial: true }, 'detokenize()');
     const engine = this.#engine;
     return callNative(() => engine.detokenize(checkIds(ids), skipSpecial));
   }
 
   /** Renders a chat with the template of the model; further keys reach the template (`tools`, ...). */
-  applyChatTemplate(messages, { addGenerationPrompt = true, ...kwargs } = {}) {
+  applyChatTemplate(messages, { addGenerationPrompt: wanted, ...kwargs } = {}) {
+    const { addGenerationPrompt } = readFlags({ addGenerationPrompt: wanted }, { addGenerationPrompt: true }, 'applyChatTemplate()');
     const engine = this.#engine;
     const [chat, variables] = [toJson(checkChat(messages), 'messages'), toJson(kwargs, 'kwargs')];
     return callNative(() => engine.applyChatTemplate(chat, addGenerationPrompt, variables));
   }
 
   /** Logits `[vocab]` of the last position, or `[ids.length * vocab]` with `all`. */
-  async forward(ids, { all = false } = {}) {
+  async forward(ids, options) {
+    const { all } = readFlags(options, { all: false }, 'forward()');
     const engine = this.#engine;
     return awaitNative(() => engine.forward(checkIds(ids), all));
   }

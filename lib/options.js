@@ -219,3 +219,25 @@ export function readOptions(given, place) {
   }
   return options;
 }
+
+/**
+ * Options of a small method that are all true or false: a copy over the defaults.
+ * @template {Record<string, boolean>} T
+ * @param {unknown} given
+ * @param {T} defaults
+ * @param {string} call as the caller writes it
+ * @returns {T}
+ */
+export function readFlags(given, defaults, call) {
+  const flags = { ...defaults };
+  for (const [key, value] of Object.entries(given ?? {})) {
+    if (!(key in defaults)) {
+      const names = Object.keys(defaults).join(', ');
+      throw new ModelError(`Unknown option "${key}" of ${call}. Known options: ${names}`, 'INVALID_OPTION', { option: key, known: Object.keys(defaults) });
+    }
+    if (value === undefined || value === null) continue;
+    if (typeof value !== 'boolean') throw invalidValue({ type: 'boolean' }, key, value);
+    flags[key] = value;
+  }
+  return flags;
+}
