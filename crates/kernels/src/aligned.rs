@@ -1,5 +1,6 @@
 use std::mem::MaybeUninit;
 
+use crate::KernelError;
 use crate::disjoint::DisjointMut;
 use crate::pool::Pool;
 
@@ -29,18 +30,26 @@ impl AlignedF32s {
 ///
 /// The lines handed to `fill` hold `init`. Each thread touches the pages of its own parts first, so that the system's zeroing
 /// of fresh pages is shared between the threads too.
+///
+/// # Errors
+/// [`KernelError::OutOfMemory`].
 pub(crate) fn fill_parts<F>(
     pool: &Pool,
     count: usize,
     part: usize,
     init: Line,
     fill: F,
-) -> Vec<Line>
+) -> Result<Vec<Line>, KernelError>
 where
     F: Fn(usize, &mut [Line]) + Sync,
 {
-    let mut lines: Vec<Line> = Vec::with_capacity(count * part);
-    let parts = DisjointMut::new(&mut lines.spare_capacity_mut()[..count * part]);
+    let len = count.saturating_mul(part);
+    let mut lines: Vec<Line> = Vec::new();
+    let refused = |_| KernelError::OutOfMemory {
+        bytes: len.saturating_mul(size_of::<Line>()),
+    };
+    lines.try_reserve_exact(len).map_err(refused)?;
+    let parts = DisjointMut::new(&mut lines.spare_capacity_mut()[..len]);
     pool.run(count, 1, &|range| {
         for index in range {
             // SAFETY: the pool hands out every index once, and parts of different indices do not overlap.
@@ -49,8 +58,8 @@ where
         }
     });
     // SAFETY: the pool has run every part, and each was initialised above.
-    unsafe { lines.set_len(count * part) };
-    lines
+    unsafe { lines.set_len(len) };
+    Ok(lines)
 }
 
 fn initialize(lines: &mut [MaybeUninit<Line>], value: Line) -> &mut [Line] {

@@ -5,7 +5,7 @@ use crate::compute::Activation;
 use crate::ternary::{LINE_INPUTS, PANEL_ROWS, PANEL_TILE, TOKEN_TILE};
 use crate::{DenseType, Isa, Kernels, portable};
 
-/// Binds the kernels of `float.rs` to a [`Simd`](crate::simd::Simd) value, under the given attributes.
+/// Binds the kernels of `float.rs`, `dot.rs` and `blocks.rs` to a [`Simd`](crate::simd::Simd) value, under the given attributes.
 macro_rules! float_kernels {
     ($simd:expr, $(#[$attribute:meta])*) => {
         $(#[$attribute])*
@@ -18,19 +18,19 @@ macro_rules! float_kernels {
         }
         $(#[$attribute])*
         pub(crate) fn dot_rows(w: &[f32], x: &[f32], cols: usize, n: usize, out: &mut [f32], out_stride: usize) {
-            crate::float::dot_rows($simd, w, x, cols, n, out, out_stride);
+            crate::dot::dot_rows($simd, w, x, cols, n, out, out_stride);
         }
         $(#[$attribute])*
         pub(crate) fn dot_rows_f16(w: &[u8], x: &[f32], out: &mut [f32]) {
-            crate::float::dot_rows_f16($simd, w, x, out);
+            crate::dot::dot_rows_f16($simd, w, x, out);
         }
         $(#[$attribute])*
         pub(crate) fn dot_rows_bf16(w: &[u8], x: &[f32], out: &mut [f32]) {
-            crate::float::dot_rows_bf16($simd, w, x, out);
+            crate::dot::dot_rows_bf16($simd, w, x, out);
         }
         $(#[$attribute])*
         pub(crate) fn dot_rows_q8_0(w: &[u8], x: &[f32], out: &mut [f32]) {
-            crate::float::dot_rows_q8_0($simd, w, x, out);
+            crate::dot::dot_rows_q8_0($simd, w, x, out);
         }
         $(#[$attribute])*
         pub(crate) fn decode(dtype: crate::DenseType, bytes: &[u8], out: &mut [f32]) {
@@ -57,7 +57,7 @@ macro_rules! float_kernels {
             n: usize,
             out: &mut [f32],
         ) {
-            crate::float::add_weighted_rows($simd, v, dim, weights, weight_stride, n, out);
+            crate::dot::add_weighted_rows($simd, v, dim, weights, weight_stride, n, out);
         }
     };
 }
@@ -114,7 +114,7 @@ impl Kernels {
         dispatch!(self, ternary_tile(panels, lines, x, n, acc));
     }
 
-    /// [`float::dot_rows`](crate::float::dot_rows).
+    /// [`dot::dot_rows`](crate::dot::dot_rows).
     pub(crate) fn dot_rows(
         self,
         w: &[f32],
@@ -127,17 +127,17 @@ impl Kernels {
         dispatch!(self, dot_rows(w, x, cols, n, out, out_stride));
     }
 
-    /// [`float::dot_rows_f16`](crate::float::dot_rows_f16).
+    /// [`dot::dot_rows_f16`](crate::dot::dot_rows_f16).
     pub(crate) fn dot_rows_f16(self, w: &[u8], x: &[f32], out: &mut [f32]) {
         dispatch!(self, dot_rows_f16(w, x, out));
     }
 
-    /// [`float::dot_rows_bf16`](crate::float::dot_rows_bf16).
+    /// [`dot::dot_rows_bf16`](crate::dot::dot_rows_bf16).
     pub(crate) fn dot_rows_bf16(self, w: &[u8], x: &[f32], out: &mut [f32]) {
         dispatch!(self, dot_rows_bf16(w, x, out));
     }
 
-    /// [`float::dot_rows_q8_0`](crate::float::dot_rows_q8_0).
+    /// [`dot::dot_rows_q8_0`](crate::dot::dot_rows_q8_0).
     pub(crate) fn dot_rows_q8_0(self, w: &[u8], x: &[f32], out: &mut [f32]) {
         dispatch!(self, dot_rows_q8_0(w, x, out));
     }
@@ -162,7 +162,7 @@ impl Kernels {
         dispatch!(self, exp_of_differences(x))
     }
 
-    /// [`float::add_weighted_rows`](crate::float::add_weighted_rows).
+    /// [`dot::add_weighted_rows`](crate::dot::add_weighted_rows).
     pub(crate) fn add_weighted_rows(
         self,
         v: &[f32],

@@ -69,6 +69,12 @@ pub enum KernelError {
         /// The type as given.
         dtype: crate::DenseType,
     },
+    /// The system has no room for the packed weights.
+    #[error("no memory for {bytes} bytes of packed weights")]
+    OutOfMemory {
+        /// What they take.
+        bytes: usize,
+    },
     /// A pool has at least one thread (the caller) and at most [`MAX_THREADS`](crate::Compute::MAX_THREADS).
     #[error("thread count must be 1 to {max}, found {threads}")]
     ThreadCount {

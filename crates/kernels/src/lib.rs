@@ -14,6 +14,7 @@ mod compute;
 mod dense;
 mod disjoint;
 mod dispatch;
+mod dot;
 mod error;
 mod float;
 mod isa;

@@ -90,7 +90,7 @@ where
                 }
             }
         },
-    );
+    )?;
     failure.into_result()?;
     Ok(TernaryMatrix::new(rows, cols, scale, panels))
 }

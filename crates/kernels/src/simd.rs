@@ -79,6 +79,14 @@ pub(crate) fn bf16_to_f32(bytes: [u8; 2]) -> f32 {
     f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
 }
 
+/// `x`, shorter than the array, followed by zeros.
+#[inline(always)]
+pub(crate) fn padded<T: Copy + Default, const N: usize>(x: &[T]) -> [T; N] {
+    let mut block = [T::default(); N];
+    block[..x.len()].copy_from_slice(x);
+    block
+}
+
 /// The portable implementation: needs nothing, and is what the others are tested against.
 #[derive(Clone, Copy)]
 pub(crate) struct Scalar;

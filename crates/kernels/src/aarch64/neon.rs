@@ -7,7 +7,7 @@ use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
 
 use crate::aligned::Line;
-use crate::float::PREFETCH_BYTES;
+use crate::dot::PREFETCH_BYTES;
 use crate::simd::{LANES, Simd};
 use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
 

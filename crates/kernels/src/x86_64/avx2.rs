@@ -5,7 +5,7 @@
 use std::arch::x86_64::*;
 
 use crate::aligned::Line;
-use crate::float::PREFETCH_BYTES;
+use crate::dot::PREFETCH_BYTES;
 use crate::simd::{LANES, Simd};
 use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
 
