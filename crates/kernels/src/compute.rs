@@ -162,16 +162,13 @@ impl Compute {
     pub fn dense_matmul(&self, w: &DenseMatrix<'_>, x: &[f32], n: usize, out: &mut [f32]) {
         assert_eq!(x.len(), n * w.cols(), "x is not [n][cols]");
         assert_eq!(out.len(), n * w.rows(), "out is not [n][rows]");
-        if n == 1 {
-            return self.dense_aligned(w, x, n, out);
-        }
         self.with_scratch(x.len(), |aligned| {
             aligned.copy_from_slice(x);
             self.dense_aligned(w, aligned, n, out);
         });
     }
 
-    /// The product; for speed, `x` should begin at a cache line when there are several rows.
+    /// The product; for speed, `x` should begin at a cache line.
     fn dense_aligned(&self, w: &DenseMatrix<'_>, x: &[f32], n: usize, out: &mut [f32]) {
         let out = DisjointMut::new(out);
         let chunk = (CHUNK_BYTES / w.row_bytes()).clamp(1, 64);
