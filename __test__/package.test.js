@@ -100,8 +100,6 @@ test('without the native half importing works, and loading says what to do', asy
   const copy = path.join(temporaryFolder(), 'llm-runner-router');
   mkdirSync(copy);
   for (const name of ['package.json', 'index.js', 'lib', 'loaders']) cpSync(path.join(ROOT, name), path.join(copy, name), { recursive: true });
-  mkdirSync(path.join(copy, 'native'));
-  cpSync(path.join(ROOT, 'native', 'index.cjs'), path.join(copy, 'native', 'index.cjs'));
   const source = `
     import LLMRouter from ${JSON.stringify(path.join(copy, 'index.js'))};
     const router = new LLMRouter();

@@ -1,11 +1,13 @@
 // What the scripts share: running programs, and a native engine that is there and up to date.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { addonPath } from '../lib/native.js';
+import { PACKAGE_ROOT as ROOT } from '../lib/paths.js';
 
-export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+export { ROOT };
+
+const ADDON = addonPath();
 
 /** A checkout can build; an installed package comes built. */
 export const isCheckout = existsSync(path.join(ROOT, 'Cargo.toml'));
@@ -14,37 +16,48 @@ export const isCheckout = existsSync(path.join(ROOT, 'Cargo.toml'));
 export const say = (line) => process.stderr.write(`${line}\n`);
 
 /**
- * Runs a program in the package's folder with its output shown; throws when it fails.
+ * Runs a program in the package's folder; throws when it fails. Its output is shown, or returned with `capture`.
  * @param {string} program
  * @param {string[]} args
- * @param {{ stdout?: 'inherit' | number, env?: object }} [options]
+ * @param {{ capture?: boolean }} [options]
  */
-export function run(program, args, { stdout = 'inherit', env } = {}) {
+export function run(program, args, { capture = false } = {}) {
   say(`$ ${[program, ...args].join(' ')}`);
   // npm is a script on Windows, which only a shell can start.
   const shell = process.platform === 'win32' && program === 'npm';
-  const { status, error } = spawnSync(program, args, { cwd: ROOT, stdio: ['ignore', stdout, 'inherit'], env: { ...process.env, ...env }, shell });
+  const stdio = ['ignore', capture ? 'pipe' : 'inherit', 'inherit'];
+  const { status, error, stdout } = spawnSync(program, args, { cwd: ROOT, stdio, shell, encoding: 'utf8', maxBuffer: 1 << 28 });
   if (error?.code === 'ENOENT') throw new Error(`${program} was not found${program === 'cargo' ? ': install Rust from https://rustup.rs' : ''}`);
   if (error) throw error;
-  if (status !== 0) throw new Error(`${program} ${args[0]} failed with exit code ${status}`);
+  if (status !== 0) throw new Error(`${path.basename(program)} ${args[0]} failed with exit code ${status}`);
+  return stdout;
 }
 
 /** Installs the development packages unless the locked versions are there. */
 export function ensurePackages() {
   const marker = path.join(ROOT, 'node_modules', '.package-lock.json');
   if (existsSync(marker) && statSync(marker).mtimeMs >= statSync(path.join(ROOT, 'package-lock.json')).mtimeMs) return;
-  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { stdout: 2 });
+  run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+}
+
+/** Where cargo put the library, from its messages (one JSON object a line). */
+function builtLibrary(messages) {
+  const artifacts = messages.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+  const addon = artifacts.find(({ reason, target }) => reason === 'compiler-artifact' && target.name === 'llm_runner_router' && target.crate_types.includes('cdylib'));
+  if (!addon) throw new Error('cargo did not say where the library is');
+  return addon.filenames.find((name) => /\.(so|dylib|dll)$/.test(name));
 }
 
 /** Builds the addon into native/; cargo does nothing where nothing changed. */
 export function build() {
-  ensurePackages();
-  const cli = path.join(path.dirname(createRequire(import.meta.url).resolve('@napi-rs/cli')), 'cli.js');
-  const output = ['--output-dir', 'native', '--js', 'index.cjs', '--dts', 'index.d.ts'];
-  run(process.execPath, [cli, 'build', '--platform', '--release', ...output], { stdout: 2 });
+  const messages = run('cargo', ['build', '--release', '--locked', '--message-format=json-render-diagnostics'], { capture: true });
+  mkdirSync(path.dirname(ADDON), { recursive: true });
+  // Renamed into place: a process that has the old one loaded keeps it.
+  const temporary = `${ADDON}.${process.pid}`;
+  copyFileSync(builtLibrary(messages), temporary);
+  renameSync(temporary, ADDON);
+  say(`Built ${path.relative(ROOT, ADDON)}`);
 }
-
-const builtFiles = () => readdirSync(path.join(ROOT, 'native')).filter((name) => name.endsWith('.node'));
 
 function newestIn(place) {
   if (!existsSync(place)) return 0;
@@ -55,13 +68,12 @@ function newestIn(place) {
 
 /** True when the addon is missing or older than its sources. */
 function isStale() {
-  const built = builtFiles().map((name) => statSync(path.join(ROOT, 'native', name)).mtimeMs);
-  if (built.length === 0) return true;
+  if (!existsSync(ADDON)) return true;
   const sources = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'src', 'crates'].map((name) => newestIn(path.join(ROOT, name)));
-  return Math.max(...sources) > Math.max(...built);
+  return Math.max(...sources) > statSync(ADDON).mtimeMs;
 }
 
-/** Installs and builds whatever is missing. */
+/** Builds the addon if it is missing or old; an installed package comes built. */
 export function ensureBuilt() {
   if (!isCheckout || !isStale()) return;
   say('Building the native engine: one to five minutes the first time.');

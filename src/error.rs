@@ -202,6 +202,6 @@ fn kernel_code(error: &KernelError) -> &'static str {
         | KernelError::NonFiniteScale { .. }
         | KernelError::NonFiniteWeight { .. }
         | KernelError::MasterType { .. } => "INVALID_MODEL",
-        KernelError::ThreadSpawn { .. } => "OUT_OF_MEMORY",
+        KernelError::ThreadSpawn { .. } | KernelError::OutOfMemory { .. } => "OUT_OF_MEMORY",
     }
 }

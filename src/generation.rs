@@ -113,7 +113,7 @@ impl NativeGeneration {
     ///
     /// # Errors
     /// What ended the generation early, with its code.
-    #[napi(catch_unwind, ts_return_type = "Promise<GenerationEvent | null>")]
+    #[napi(catch_unwind)]
     pub fn next<'env>(
         &self,
         env: &'env Env,

@@ -61,7 +61,7 @@ impl NativeRouter {
     ///
     /// # Errors
     /// Whatever keeps the model from loading, with its code.
-    #[napi(catch_unwind, ts_return_type = "Promise<NativeModel>")]
+    #[napi(catch_unwind)]
     pub fn load<'env>(
         &self,
         env: &'env Env,
@@ -94,7 +94,7 @@ impl NativeRouter {
     ///
     /// # Errors
     /// MODEL_NOT_FOUND when there is none of this id.
-    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
+    #[napi(catch_unwind)]
     pub fn unload<'env>(&self, env: &'env Env, id: String) -> napi::Result<PromiseRaw<'env, ()>> {
         let router = Arc::clone(&self.router);
         env.spawn_future(async move { Ok(blocking(move || router.unload(&id)).await?) })
@@ -154,7 +154,7 @@ impl NativeModel {
     ///
     /// # Errors
     /// Options or a prompt that the engine refuses.
-    #[napi(catch_unwind, ts_return_type = "Promise<NativeGeneration>")]
+    #[napi(catch_unwind)]
     pub fn generate<'env>(
         &self,
         env: &'env Env,
@@ -175,7 +175,7 @@ impl NativeModel {
     ///
     /// # Errors
     /// Ids that are none of the model's, or too many.
-    #[napi(catch_unwind, ts_return_type = "Promise<Float32Array>")]
+    #[napi(catch_unwind)]
     pub fn forward<'env>(
         &self,
         env: &'env Env,
@@ -193,7 +193,7 @@ impl NativeModel {
     ///
     /// # Errors
     /// A text that is too short or too long.
-    #[napi(catch_unwind, ts_return_type = "Promise<TextPerplexity>")]
+    #[napi(catch_unwind)]
     pub fn perplexity<'env>(
         &self,
         env: &'env Env,
