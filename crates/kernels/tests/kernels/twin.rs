@@ -28,7 +28,7 @@ const DENSE_TYPES: [DenseType; 15] = [
 
 const ACTIVATIONS: [Activation; 3] = [Activation::Silu, Activation::Relu2, Activation::GeluTanh];
 
-/// Around every edge of a line (16), a vector (32), a widening (15 lines) and the cache padding (512).
+/// Around every edge of a line (16), a vector (32), a widening (15 lines) and a block of rounding (512).
 const WIDTHS: [usize; 16] = [
     1, 3, 4, 15, 16, 17, 31, 32, 33, 63, 100, 239, 240, 241, 512, 530,
 ];
