@@ -156,11 +156,6 @@ impl Generation {
         }
     }
 
-    /// As [`poll_next`](Self::poll_next), for a future.
-    pub async fn next(&mut self) -> Option<Result<TextEvent, EngineError>> {
-        std::future::poll_fn(|context| self.poll_next(context)).await
-    }
-
     /// As [`poll_next`](Self::poll_next), waiting on this thread.
     pub fn next_blocking(&mut self) -> Option<Result<TextEvent, EngineError>> {
         let mut state = self.channel.lock();

@@ -94,28 +94,24 @@ impl Scheduler {
         self.pass(&batch);
         self.sweep();
         self.run_job();
-        let caches = self
-            .running
-            .iter()
-            .map(Sequence::cache_bytes)
-            .sum::<usize>();
-        self.kv_bytes
-            .store(caches + self.prefix_cache.bytes(), Ordering::Relaxed);
     }
 
     /// Takes away what is over and keeps its cache.
     fn sweep(&mut self) {
-        let mut at = 0;
-        while at < self.running.len() {
-            if self.running[at].is_over() {
-                self.running.remove(at).finish(&mut self.prefix_cache);
-            } else {
-                at += 1;
-            }
-        }
+        let over = self.running.extract_if(.., |sequence| sequence.is_over());
+        let ends: Vec<_> = over
+            .map(|sequence| sequence.finish(&mut self.prefix_cache))
+            .collect();
         self.waiting
             .retain(|request| !request.outbox.is_cancelled());
         self.jobs.retain(|job| !job.is_abandoned());
+        let caches: usize = self.running.iter().map(Sequence::cache_bytes).sum();
+        self.kv_bytes
+            .store(caches + self.prefix_cache.bytes(), Ordering::Relaxed);
+        // Told last: a reader that sees the end may look at the memory, or ask on, at once.
+        for (outbox, end) in ends {
+            outbox.finish(end);
+        }
     }
 
     /// Starts waiting requests while there is room.

@@ -177,8 +177,11 @@ impl Sequence {
         self.cache.truncate(keep);
     }
 
-    /// Tells the reader how it ended, and leaves what it has computed to `prefix_cache`.
-    pub(crate) fn finish(self, prefix_cache: &mut PrefixCache) {
+    /// Leaves what it has computed to `prefix_cache`; gives back the reader and what to tell it.
+    pub(crate) fn finish(
+        self,
+        prefix_cache: &mut PrefixCache,
+    ) -> (Outbox, Result<Completion, EngineError>) {
         let usage = Usage {
             prompt_tokens: self.n_prompt,
             cached_tokens: self.n_cached,
@@ -195,9 +198,8 @@ impl Sequence {
                 seed: self.seed,
                 token_ids: self.generated,
             });
-        // Kept first: a reader that sees the end may ask on at once.
         prefix_cache.put(self.tokens, self.n_prompt, self.cache);
-        self.outbox.finish(end);
+        (self.outbox, end)
     }
 
     fn timings(&self) -> Timings {

@@ -11,13 +11,14 @@ use std::collections::HashMap;
 /// a peaked distribution over 128,256 ids never pays for a full sort.
 const TOP_P_FIRST_SORTED: usize = 256;
 
+/// Logits that [`Candidates::kth_highest`] gathers at least before it thins them out.
+const MIN_HIGHEST: usize = 256;
+
 /// A token that may be drawn.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     id: u32,
     logit: f32,
-    /// `exp(logit - max)`, valid after [`Candidates::weigh`].
-    weight: f64,
 }
 
 /// Highest logit first; equal logits by id, so that the order never depends on the sorting algorithm.
@@ -66,22 +67,23 @@ pub(crate) enum Step {
     MinP(f64),
 }
 
-/// The tokens still in play, in one reusable buffer.
+/// The tokens still in play, in reusable buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     list: Vec<Candidate>,
+    /// `exp(logit - max)` of each in the list, valid from [`weigh`](Self::weigh) until the list changes.
+    weights: Vec<f64>,
+    highest: Vec<f32>,
 }
 
 impl Candidates {
     /// Starts over with one candidate per logit; the position is the id.
     pub(crate) fn reset(&mut self, logits: &[f32]) {
         self.list.clear();
-        self.list
-            .extend((0u32..).zip(logits).map(|(id, &logit)| Candidate {
-                id,
-                logit,
-                weight: 0.0,
-            }));
+        let candidates = (0u32..)
+            .zip(logits)
+            .map(|(id, &logit)| Candidate { id, logit });
+        self.list.extend(candidates);
     }
 
     /// Applies one step.
@@ -132,16 +134,35 @@ impl Candidates {
         if k == 0 || k >= self.list.len() {
             return;
         }
-        let (_, kth, _) = self.list.select_nth_unstable_by(k - 1, best_first);
-        let threshold = kth.logit;
+        let threshold = self.kth_highest(k);
         self.list.retain(|candidate| candidate.logit >= threshold);
         self.list.sort_unstable_by(best_first);
+    }
+
+    /// The k-th highest logit, for k from 1 to the number of candidates. One pass keeps the highest seen so far, and
+    /// thins them out to k whenever twice as many have come together: for a small k next to no work but the pass.
+    fn kth_highest(&mut self, k: usize) -> f32 {
+        let descending = |a: &f32, b: &f32| b.total_cmp(a);
+        let capacity = (2 * k).max(MIN_HIGHEST);
+        let mut floor = f32::NEG_INFINITY;
+        self.highest.clear();
+        for candidate in &self.list {
+            if candidate.logit > floor || self.highest.len() < k {
+                self.highest.push(candidate.logit);
+                if self.highest.len() == capacity {
+                    floor = *self.highest.select_nth_unstable_by(k - 1, descending).1;
+                    self.highest.truncate(k);
+                }
+            }
+        }
+        *self.highest.select_nth_unstable_by(k - 1, descending).1
     }
 
     fn top_p(&mut self, p: f64) {
         if p >= 1.0 {
             return;
         }
+        let max = self.max();
         let wanted = self.weigh() * p;
         let (mut mass, mut sorted, mut end) = (0.0, 0, TOP_P_FIRST_SORTED);
         while sorted < self.list.len() {
@@ -155,7 +176,7 @@ impl Candidates {
                     self.list.truncate(i);
                     return;
                 }
-                mass += self.list[i].weight;
+                mass += weight(self.list[i].logit, max);
             }
             (sorted, end) = (end, end * 4);
         }
@@ -163,8 +184,10 @@ impl Candidates {
 
     fn min_p(&mut self, p: f64) {
         self.weigh();
+        let mut weights = self.weights.iter();
         // The most probable id has the weight exp(0) = 1.
-        self.list.retain(|candidate| candidate.weight >= p);
+        self.list
+            .retain(|_| weights.next().is_some_and(|&weight| weight >= p));
     }
 
     /// The id that has the highest logit; of equal ones the lowest. `None` when there is none above -inf.
@@ -181,28 +204,34 @@ impl Candidates {
         }
         let mut left = total * u;
         let mut last = None;
-        for candidate in self.list.iter().filter(|candidate| candidate.weight > 0.0) {
-            last = Some(candidate.id);
-            left -= candidate.weight;
-            if left < 0.0 {
-                break;
+        for (candidate, &weight) in self.list.iter().zip(&self.weights) {
+            if weight > 0.0 {
+                last = Some(candidate.id);
+                left -= weight;
+                if left < 0.0 {
+                    break;
+                }
             }
         }
         last
     }
 
-    /// Sets every weight to `exp(logit - max)`; returns their sum. Not a number when no logit is finite.
-    fn weigh(&mut self) -> f64 {
-        let max = self
-            .list
+    fn max(&self) -> f32 {
+        self.list
             .iter()
-            .fold(f32::NEG_INFINITY, |max, candidate| max.max(candidate.logit));
-        let mut total = 0.0;
-        for candidate in &mut self.list {
-            candidate.weight = libm::exp(f64::from(candidate.logit) - f64::from(max));
-            total += candidate.weight;
-        }
-        total
+            .fold(f32::NEG_INFINITY, |max, candidate| max.max(candidate.logit))
+    }
+
+    /// Fills the weights and returns their sum, which is not a number when no logit is finite.
+    fn weigh(&mut self) -> f64 {
+        let max = self.max();
+        self.weights.clear();
+        self.weights.extend(
+            self.list
+                .iter()
+                .map(|candidate| weight(candidate.logit, max)),
+        );
+        self.weights.iter().sum()
     }
 
     /// The candidate of `id`. Before any filter the position is the id.
@@ -218,9 +247,83 @@ impl Candidates {
     #[cfg(test)]
     pub(crate) fn probabilities(&mut self) -> Vec<(u32, f64)> {
         let total = self.weigh();
-        self.list
-            .iter()
-            .map(|candidate| (candidate.id, candidate.weight / total))
+        let weighted = self.list.iter().zip(&self.weights);
+        weighted
+            .map(|(candidate, weight)| (candidate.id, weight / total))
             .collect()
+    }
+}
+
+/// The probability of a logit, relative to that of the highest one, `max`.
+fn weight(logit: f32, max: f32) -> f64 {
+    libm::exp(f64::from(logit) - f64::from(max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    #[test]
+    fn top_k_keeps_what_a_full_sort_keeps_with_ties_at_the_border() {
+        let mut rng = Rng::new(1);
+        // 3,000 logits of 200 values, so that every border lies among equals.
+        let logits: Vec<f32> = (0..3000)
+            .map(|_| (rng.next_f64() * 200.0).floor() as f32 / 8.0 - 9.0)
+            .collect();
+        let mut sorted: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+        sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        for k in [1, 2, 15, 40, 127, 128, 129, 500, 2999, 3000, 9000] {
+            let threshold = sorted[k.min(3000) - 1].1;
+            let mut expected: Vec<u32> = sorted
+                .iter()
+                .filter(|(_, logit)| *logit >= threshold)
+                .map(|&(id, _)| id)
+                .collect();
+            let mut candidates = Candidates::default();
+            candidates.reset(&logits);
+            candidates.apply(Step::TopK(k), &History::default());
+            let mut kept: Vec<u32> = candidates
+                .list
+                .iter()
+                .map(|candidate| candidate.id)
+                .collect();
+            if k >= 3000 {
+                // Nothing is filtered, so nothing is sorted.
+                expected.sort_unstable();
+                kept.sort_unstable();
+            }
+            assert_eq!(kept, expected, "k = {k}");
+        }
+    }
+
+    #[test]
+    fn top_p_keeps_the_fewest_that_reach_the_mass() {
+        let logits: Vec<f32> = (0..2000)
+            .map(|i| ((i * 7919) % 2000) as f32 * 0.002)
+            .collect();
+        for p in [1e-9, 0.01, 0.3, 0.7, 0.95, 0.999] {
+            let mut candidates = Candidates::default();
+            candidates.reset(&logits);
+            let mut all = candidates.probabilities();
+            all.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let mut mass = 0.0;
+            let mut expected = Vec::new();
+            for (id, probability) in all {
+                if mass < p {
+                    expected.push(id);
+                }
+                mass += probability;
+            }
+            candidates.apply(Step::TopP(p), &History::default());
+            let mut kept: Vec<u32> = candidates
+                .list
+                .iter()
+                .map(|candidate| candidate.id)
+                .collect();
+            expected.sort_unstable();
+            kept.sort_unstable();
+            assert_eq!(kept, expected, "p = {p}");
+        }
     }
 }
