@@ -30,9 +30,10 @@ function readArguments() {
 
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
 
-/** One line that is rewritten on a terminal, and only its end elsewhere. */
-function showProgress({ loadedBytes, totalBytes }) {
-  if (process.stderr.isTTY) process.stderr.write(`\rLoading ${megabytes(loadedBytes)} of ${megabytes(totalBytes)} `);
+/** One line that is rewritten; nothing where that cannot be. */
+function showProgress({ phase, loadedBytes, totalBytes }) {
+  if (phase !== 'weights' || !process.stderr.isTTY) return;
+  process.stderr.write(`\r\x1b[KLoading weights: ${megabytes(loadedBytes)} of ${megabytes(totalBytes)}`);
 }
 
 async function loadModel(router, { model: source, threads, conversation }) {
@@ -61,6 +62,8 @@ async function chat(model, settings) {
   say('Chat: ask away; an empty line or Ctrl-D ends it, Ctrl-C stops an answer.\n');
   const terminal = createInterface({ input: process.stdin, output: process.stderr, prompt: '> ' });
   let running = null;
+  let isOpen = true;
+  terminal.once('close', () => (isOpen = false));
   terminal.on('SIGINT', () => (running ? running.abort() : terminal.close()));
   terminal.prompt();
   for await (const line of terminal) {
@@ -77,7 +80,7 @@ async function chat(model, settings) {
       }
     }
     running = null;
-    terminal.prompt();
+    if (isOpen) terminal.prompt();
   }
   terminal.close();
 }
