@@ -2,7 +2,7 @@
 //! generations, so that these go on.
 
 use llm_kernels::Compute;
-use llm_model::{BatchEntry, KvCache, LogitsOf, Model, Scratch};
+use llm_model::{BatchEntry, KvCache, Logits, LogitsOf, Model, Scratch};
 
 use crate::error::EngineError;
 use crate::sampler::check_finite;
@@ -68,7 +68,7 @@ impl Job {
         model: &dyn Model,
         compute: &Compute,
         scratch: &mut Scratch,
-        logits: &mut Vec<f32>,
+        logits: &mut Logits,
         chunk: usize,
     ) -> Result<bool, EngineError> {
         let cache = self.cache.get_or_insert_with(|| model.new_cache());
@@ -90,7 +90,8 @@ impl Job {
             logits: wanted,
         };
         model.forward(compute, scratch, &mut [entry], logits)?;
-        check_finite(logits)?;
+        let logits = logits.all();
+        check_finite(logits.iter().copied())?;
         match &mut self.purpose {
             Purpose::Logits { out, .. } if wanted != LogitsOf::None => {
                 out.extend_from_slice(logits)

@@ -6,7 +6,7 @@ use std::thread;
 
 use llm_format::{FormatError, Gguf, HfFolder, ModelFile};
 use llm_kernels::{Compute, Isa, Kernels};
-use llm_model::Model;
+use llm_model::{LoadOptions, Model};
 use llm_text::{ChatTemplate, Tokenizer, TokenizerSpec, gguf_template_override};
 use serde_json::Value;
 
@@ -96,9 +96,14 @@ pub(crate) fn load(
     // A large vocabulary takes as long to read as the weights to pack, so both are done at once.
     let (model, vocabulary) = thread::scope(|scope| {
         let vocabulary = scope.spawn(|| read_vocabulary(&file));
-        let model = llm_model::load(&file, compute, &mut |done, total| {
-            report(LoadPhase::Weights, done as u64, total as u64);
-        });
+        let model = llm_model::load(
+            &file,
+            compute,
+            &LoadOptions::default(),
+            &mut |done, total| {
+                report(LoadPhase::Weights, done as u64, total as u64);
+            },
+        );
         (model, vocabulary.join())
     });
     let model: Arc<dyn Model> = model?.into();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use llm_kernels::{Compute, Kernels};
-use llm_model::{BatchEntry, LogitsOf, Model, ModelError, Scratch};
+use llm_model::{BatchEntry, Logits, LogitsOf, Model, ModelError, Scratch};
 use llm_text::Tokenizer;
 
 use crate::error::EngineError;
@@ -33,7 +33,7 @@ pub(crate) struct Scheduler {
     tokenizer: Tokenizer,
     compute: Compute,
     scratch: Scratch,
-    logits: Vec<f32>,
+    logits: Logits,
     context_size: usize,
     waiting: VecDeque<SequenceRequest>,
     running: Vec<Sequence>,
@@ -56,7 +56,7 @@ impl Scheduler {
             tokenizer,
             compute,
             scratch: Scratch::default(),
-            logits: Vec::new(),
+            logits: Logits::default(),
             context_size,
             waiting: VecDeque::new(),
             running: Vec::new(),
@@ -168,8 +168,12 @@ impl Scheduler {
         let mut entries: Vec<BatchEntry<'_>> = members
             .map(|(_, sequence)| {
                 let last = sequence.n_pending() <= PREFILL_CHUNK;
+                let logits = if last {
+                    sequence.wanted_logits()
+                } else {
+                    LogitsOf::None
+                };
                 let (tokens, cache) = sequence.feed(PREFILL_CHUNK);
-                let logits = if last { LogitsOf::Last } else { LogitsOf::None };
                 BatchEntry {
                     tokens,
                     cache,
@@ -187,7 +191,7 @@ impl Scheduler {
 
     /// Hands each sequence of the pass its row of logits, unless it still reads its prompt.
     fn advance(&mut self, batch: &[usize]) {
-        let mut rows = self.logits.chunks_exact(self.model.config().n_vocab);
+        let mut rows = self.logits.rows();
         for &at in batch {
             let sequence = &mut self.running[at];
             if sequence.n_pending() == 0
@@ -230,7 +234,7 @@ impl Scheduler {
             job.finish(Err(EngineError::Internal { what }));
         }
         self.scratch = Scratch::default();
-        self.logits = Vec::new();
+        self.logits = Logits::default();
         let kernels: Kernels = self.compute.kernels();
         if let Ok(compute) = Compute::new(kernels, self.compute.threads()) {
             self.compute = compute;

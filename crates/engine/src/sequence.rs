@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use llm_model::KvCache;
+use llm_model::{KvCache, LogitsOf, LogitsRow};
 use llm_text::{DecodeStream, StopMatcher, Tokenizer};
 
 use crate::error::EngineError;
@@ -95,6 +95,11 @@ impl Sequence {
         (&self.tokens[from..to], &mut self.cache)
     }
 
+    /// Which logits its sampler needs.
+    pub(crate) fn wanted_logits(&self) -> LogitsOf {
+        self.sampler.wanted_logits()
+    }
+
     /// Whether a step makes sense now: it has not ended and its reader keeps up.
     pub(crate) fn is_ready(&self) -> bool {
         self.end.is_none() && self.outbox.has_room()
@@ -106,7 +111,7 @@ impl Sequence {
     }
 
     /// Chooses the next token from the logits after the last one, and hands its text on.
-    pub(crate) fn advance(&mut self, logits: &[f32], context_size: usize) {
+    pub(crate) fn advance(&mut self, logits: LogitsRow<'_>, context_size: usize) {
         self.end = match self.choose(logits, context_size) {
             Ok(reason) => reason.map(Ok),
             Err(error) => Some(Err(error)),
@@ -125,7 +130,7 @@ impl Sequence {
 
     fn choose(
         &mut self,
-        logits: &[f32],
+        logits: LogitsRow<'_>,
         context_size: usize,
     ) -> Result<Option<FinishReason>, EngineError> {
         let id = self.sampler.sample(logits, &self.history)?;

@@ -15,7 +15,7 @@ pub enum ModelFile {
     /// One GGUF file: metadata, vocabulary and weights together.
     Gguf(Gguf),
     /// A folder with `config.json`, tokenizer files and safetensors weights.
-    Folder(HfFolder),
+    Folder(Box<HfFolder>),
 }
 
 /// Opens a model:
@@ -33,7 +33,7 @@ pub fn open(path: &Path) -> Result<ModelFile, FormatError> {
         return open_folder(path);
     }
     if has_extension(path, "safetensors") {
-        return HfFolder::open_weights(path).map(ModelFile::Folder);
+        return HfFolder::open_weights(path).map(|folder| ModelFile::Folder(Box::new(folder)));
     }
     let map = files::map_file(path)?;
     if !gguf::has_magic(map.as_slice()) && !has_extension(path, "gguf") {
@@ -80,7 +80,7 @@ impl ModelFile {
 
 fn open_folder(path: &Path) -> Result<ModelFile, FormatError> {
     if files::is_present(&path.join("config.json")) {
-        return HfFolder::open(path).map(ModelFile::Folder);
+        return HfFolder::open(path).map(|folder| ModelFile::Folder(Box::new(folder)));
     }
     let mut names = names_with_extension(path, "gguf")?;
     match names.len() {

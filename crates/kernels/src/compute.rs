@@ -186,7 +186,7 @@ impl Compute {
     }
 
     /// `out[t][r]` for some rows only: `[n][rows.len()]`.
-    fn dense_rows(
+    pub(crate) fn dense_rows(
         &self,
         w: &DenseMatrix<'_>,
         rows: Range<usize>,

@@ -1,6 +1,7 @@
 //! From [`Kernels`] to the functions of its instruction set: the only place that chooses.
 
 use crate::aligned::Line;
+use crate::coarse::COARSE_INPUTS;
 use crate::compute::Activation;
 use crate::ternary::{LINE_INPUTS, PANEL_ROWS, PANEL_TILE, TOKEN_TILE};
 use crate::{DenseType, Isa, Kernels, portable};
@@ -112,6 +113,16 @@ impl Kernels {
         );
         assert_eq!(x.len(), n * lines * LINE_INPUTS, "tile of another width");
         dispatch!(self, ternary_tile(panels, lines, x, n, acc));
+    }
+
+    /// [`portable::coarse_panel`].
+    pub(crate) fn coarse_panel(self, panel: &[Line], x: &[i8], x_sum: i32) -> [i32; PANEL_ROWS] {
+        assert_eq!(
+            x.len(),
+            panel.len() * COARSE_INPUTS,
+            "panel of another width"
+        );
+        dispatch!(self, coarse_panel(panel, x, x_sum))
     }
 
     /// [`dot::dot_rows`](crate::dot::dot_rows).

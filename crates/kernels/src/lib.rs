@@ -10,6 +10,7 @@
 mod aligned;
 mod attention;
 mod blocks;
+mod coarse;
 mod compute;
 mod dense;
 mod disjoint;
@@ -31,6 +32,7 @@ mod aarch64;
 mod x86_64;
 
 pub use attention::{AttentionSpec, KV_BLOCK, KvView};
+pub use coarse::{CoarseMatrix, MAX_TOP, TopRows};
 pub use compute::{Activation, Compute, RopePairing};
 pub use dense::{DenseMatrix, DenseType};
 pub use error::KernelError;

@@ -1,6 +1,7 @@
 //! The kernels in portable Rust: what every instruction set's kernels must equal bit for bit.
 
 use crate::aligned::Line;
+use crate::coarse::COARSE_INPUTS;
 use crate::simd::Scalar;
 use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
 
@@ -38,6 +39,22 @@ fn panel_times_row<'a>(
                 for (byte, x) in bytes.iter().zip(x) {
                     *sum += i32::from((byte >> (2 * group)) & 3) * i32::from(*x);
                 }
+            }
+        }
+    }
+    sums
+}
+
+/// Sums of code x activation of a panel's rows; the codes of [`CoarseMatrix`](crate::CoarseMatrix) are stored plus 128.
+///
+/// `x`: a row of activations, padded as the panel is; `x_sum`: their sum.
+pub(crate) fn coarse_panel(panel: &[Line], x: &[i8], x_sum: i32) -> [i32; PANEL_ROWS] {
+    // |sum| <= 255 x 128 x 2^16 inputs < 2^31.
+    let mut sums = [-128 * x_sum; PANEL_ROWS];
+    for (line, x) in panel.iter().zip(x.as_chunks::<COARSE_INPUTS>().0) {
+        for (sum, codes) in sums.iter_mut().zip(line.0.as_chunks::<COARSE_INPUTS>().0) {
+            for (code, x) in codes.iter().zip(x) {
+                *sum += i32::from(*code) * i32::from(*x);
             }
         }
     }

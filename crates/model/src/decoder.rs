@@ -14,8 +14,10 @@ use llm_kernels::{AttentionSpec, Compute};
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;
+use crate::head::Head;
 use crate::kv_cache::KvCache;
 use crate::linear::{DenseTensor, Linear, project};
+use crate::logits::Logits;
 use crate::rope::RopeTable;
 use crate::{BatchEntry, LogitsOf, Model, Scratch};
 
@@ -41,7 +43,7 @@ pub struct Decoder {
     pub(crate) embedding: DenseTensor,
     pub(crate) layers: Vec<Layer>,
     pub(crate) output_norm: Vec<f32>,
-    pub(crate) head: DenseTensor,
+    pub(crate) head: Head,
 }
 
 impl Model for Decoder {
@@ -62,7 +64,7 @@ impl Model for Decoder {
         compute: &Compute,
         scratch: &mut Scratch,
         batch: &mut [BatchEntry<'_>],
-        logits: &mut Vec<f32>,
+        logits: &mut Logits,
     ) -> Result<(), ModelError> {
         self.check_tokens(batch)?;
         for entry in batch.iter_mut() {
@@ -262,7 +264,7 @@ impl Decoder {
         compute: &Compute,
         scratch: &mut Scratch,
         batch: &[BatchEntry<'_>],
-        logits: &mut Vec<f32>,
+        logits: &mut Logits,
     ) {
         let n_embd = self.config.n_embd;
         let Scratch {
@@ -272,29 +274,36 @@ impl Decoder {
             ..
         } = scratch;
         projected.clear();
+        // The largest logits suffice when no entry wants all of them; then as many as the neediest wants.
+        let mut top = Some(0);
         let mut first = 0;
         for entry in batch {
             let end = first + entry.tokens.len();
             let from = match entry.logits {
                 LogitsOf::None => end,
-                LogitsOf::Last => end - 1,
+                LogitsOf::Last | LogitsOf::Top(_) => end - 1,
                 LogitsOf::All => first,
+            };
+            top = match entry.logits {
+                LogitsOf::None => top,
+                LogitsOf::Top(k) => top.map(|most| k.max(most)),
+                LogitsOf::Last | LogitsOf::All => None,
             };
             projected.extend_from_slice(&x[from * n_embd..end * n_embd]);
             first = end;
         }
         let rows = projected.len() / n_embd;
-        logits.resize(rows * self.config.n_vocab, 0.0);
-        if rows > 0 {
-            normed.resize(projected.len(), 0.0);
-            compute.rms_norm(
-                projected,
-                &self.output_norm,
-                self.config.rms_norm_eps,
-                rows,
-                normed,
-            );
-            compute.dense_matmul(&self.head.view(), normed, rows, logits);
+        normed.resize(projected.len(), 0.0);
+        compute.rms_norm(
+            projected,
+            &self.output_norm,
+            self.config.rms_norm_eps,
+            rows,
+            normed,
+        );
+        match top {
+            Some(k) if rows > 0 => self.head.top(compute, normed, rows, k, logits),
+            _ => self.head.all(compute, normed, rows, logits),
         }
     }
 }

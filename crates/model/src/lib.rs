@@ -13,8 +13,10 @@ mod decoder;
 mod error;
 mod families;
 mod fields;
+mod head;
 mod kv_cache;
 mod linear;
+mod logits;
 mod rope;
 mod weights;
 
@@ -22,6 +24,7 @@ pub use config::{ModelConfig, RopeScaling};
 pub use decoder::Decoder;
 pub use error::ModelError;
 pub use kv_cache::KvCache;
+pub use logits::{Logits, LogitsRow};
 
 use llm_format::ModelFile;
 use llm_kernels::{Compute, QuantizedRows};
@@ -35,7 +38,7 @@ pub trait Model: Send + Sync {
     fn new_cache(&self) -> KvCache;
 
     /// Appends the tokens of every entry to its cache and writes the wanted logits to `logits`, row after row in the
-    /// order of the entries: `[rows wanted][n_vocab]`, f32, full precision.
+    /// order of the entries: f32, full precision.
     ///
     /// # Errors
     /// [`ModelError::TokenOutOfRange`] before anything is computed; [`ModelError::OutOfMemory`] when a cache cannot
@@ -45,7 +48,7 @@ pub trait Model: Send + Sync {
         compute: &Compute,
         scratch: &mut Scratch,
         batch: &mut [BatchEntry<'_>],
-        logits: &mut Vec<f32>,
+        logits: &mut Logits,
     ) -> Result<(), ModelError>;
 }
 
@@ -67,6 +70,9 @@ pub enum LogitsOf {
     None,
     /// The last token's.
     Last,
+    /// Of the last token's, at least the `k` largest and all that tie with the last of them, where that is cheaper than
+    /// all.
+    Top(usize),
     /// Every token's.
     All,
 }
@@ -77,7 +83,7 @@ impl LogitsOf {
     pub fn rows(self, n_tokens: usize) -> usize {
         match self {
             Self::None => 0,
-            Self::Last => n_tokens.min(1),
+            Self::Last | Self::Top(_) => n_tokens.min(1),
             Self::All => n_tokens,
         }
     }
@@ -100,6 +106,20 @@ pub struct Scratch {
     pub(crate) quantized: QuantizedRows,
 }
 
+/// How to load.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Make an int8 copy of a large head and find the largest logits through it ([`LogitsOf::Top`]): half the bytes a token
+    /// or less, the same results.
+    pub search_head: bool,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { search_head: true }
+    }
+}
+
 /// Reads the weights of `file` and picks the family by the architecture that the file names.
 ///
 /// `progress` is called with the bytes of weights read so far and in all.
@@ -110,7 +130,8 @@ pub struct Scratch {
 pub fn load(
     file: &ModelFile,
     compute: &Compute,
+    options: &LoadOptions,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Box<dyn Model>, ModelError> {
-    families::load(file, compute, progress)
+    families::load(file, compute, options, progress)
 }

@@ -42,6 +42,16 @@ impl DenseTensor {
         std::ptr::eq(self.bytes.as_ptr(), other.bytes.as_ptr())
     }
 
+    /// Bits that one weight takes in the file.
+    pub(crate) fn bits_per_weight(&self) -> f64 {
+        self.bytes.len() as f64 * 8.0 / (self.rows * self.cols).max(1) as f64
+    }
+
+    /// Tells the system that the mapped pages need not stay in memory.
+    pub(crate) fn release(&self) {
+        self.bytes.release();
+    }
+
     pub(crate) fn n_bytes(&self) -> usize {
         self.bytes.len()
     }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use llm_kernels::{Compute, Isa, Kernels};
-use llm_model::{BatchEntry, LogitsOf, Model, Scratch};
+use llm_model::{BatchEntry, LoadOptions, Logits, LogitsOf, LogitsRow, Model, Scratch};
 use serde_json::Value;
 
 fn oracle() -> PathBuf {
@@ -21,13 +21,14 @@ fn compute(isa: Isa, threads: usize) -> Compute {
 
 fn open(path: &Path, compute: &Compute) -> Box<dyn Model> {
     let file = llm_format::open(path).unwrap();
-    llm_model::load(&file, compute, &mut |_, _| ())
+    llm_model::load(&file, compute, &LoadOptions::default(), &mut |_, _| ())
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Logits of the last of `ids`, fed in chunks of `chunk`.
 fn last_logits(model: &dyn Model, compute: &Compute, ids: &[u32], chunk: usize) -> Vec<f32> {
-    let (mut cache, mut scratch, mut logits) = (model.new_cache(), Scratch::default(), Vec::new());
+    let (mut cache, mut scratch, mut logits) =
+        (model.new_cache(), Scratch::default(), Logits::default());
     let n_chunks = ids.len().div_ceil(chunk);
     for (i, tokens) in ids.chunks(chunk).enumerate() {
         let wanted = if i + 1 == n_chunks {
@@ -44,7 +45,7 @@ fn last_logits(model: &dyn Model, compute: &Compute, ids: &[u32], chunk: usize) 
             .forward(compute, &mut scratch, &mut [entry], &mut logits)
             .unwrap();
     }
-    logits
+    logits.all().to_vec()
 }
 
 fn ids_of(value: &Value) -> Vec<u32> {
@@ -91,7 +92,7 @@ fn check(
     for prompt in prompts.iter().filter(|prompt| !prompt["logits"].is_null()) {
         let ids = ids_of(&prompt["ids"]);
         let tol = prompt["tol"].as_f64().unwrap();
-        let logits = last_logits(model, &compute, &ids, usize::MAX.min(512));
+        let logits = last_logits(model, &compute, &ids, 512);
         let (worst, top_ok) = compare(&logits, &prompt["logits"], positions, tol);
         total += 1;
         within += usize::from(worst <= tol);
@@ -218,7 +219,7 @@ fn sequences_in_one_batch_do_not_touch_each_other() {
     ]
     .concat();
     let (mut first, mut second) = (model.new_cache(), model.new_cache());
-    let (mut scratch, mut logits) = (Scratch::default(), Vec::new());
+    let (mut scratch, mut logits) = (Scratch::default(), Logits::default());
     let mut batch = [
         BatchEntry {
             tokens: &a,
@@ -234,14 +235,15 @@ fn sequences_in_one_batch_do_not_touch_each_other() {
     model
         .forward(&compute, &mut scratch, &mut batch, &mut logits)
         .unwrap();
-    assert!(logits == alone);
+    assert!(logits.all() == alone);
 }
 
 #[test]
 fn a_truncated_cache_goes_on_as_if_the_rest_had_never_been() {
     let compute = compute(Isa::best(), 1);
     let model = open(&oracle().join("models/bitnet-2b4t"), &compute);
-    let (mut cache, mut scratch, mut logits) = (model.new_cache(), Scratch::default(), Vec::new());
+    let (mut cache, mut scratch, mut logits) =
+        (model.new_cache(), Scratch::default(), Logits::default());
     for tokens in [&[500u32, 39, 354, 75][..], &[1, 2, 3]] {
         let entry = BatchEntry {
             tokens,
@@ -261,14 +263,15 @@ fn a_truncated_cache_goes_on_as_if_the_rest_had_never_been() {
     model
         .forward(&compute, &mut scratch, &mut [entry], &mut logits)
         .unwrap();
-    assert!(logits == last_logits(&*model, &compute, &[500, 39, 354, 75, 9], 64));
+    assert!(logits.all() == last_logits(&*model, &compute, &[500, 39, 354, 75, 9], 64));
 }
 
 #[test]
 fn a_token_outside_the_vocabulary_is_refused_and_the_cache_kept() {
     let compute = compute(Isa::best(), 1);
     let model = open(&oracle().join("models/bitnet-2b4t"), &compute);
-    let (mut cache, mut scratch, mut logits) = (model.new_cache(), Scratch::default(), Vec::new());
+    let (mut cache, mut scratch, mut logits) =
+        (model.new_cache(), Scratch::default(), Logits::default());
     let entry = BatchEntry {
         tokens: &[1, 512],
         cache: &mut cache,
@@ -282,4 +285,112 @@ fn a_token_outside_the_vocabulary_is_refused_and_the_cache_kept() {
         "token id 512 is outside the model's vocabulary of 512"
     );
     assert!(cache.is_empty());
+}
+
+/// The oracle's vocabularies are too small to be searched, so this writes a model with a large one.
+#[test]
+fn the_searched_head_gives_the_largest_logits_of_the_whole_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let (vocab, embd) = (9001, 64);
+    write_large_vocabulary(folder.path(), vocab, embd);
+    for isa in Isa::available() {
+        let compute = compute(isa, 2);
+        let file = llm_format::open(folder.path()).unwrap();
+        let open = |search_head| {
+            llm_model::load(
+                &file,
+                &compute,
+                &LoadOptions { search_head },
+                &mut |_, _| (),
+            )
+            .unwrap()
+        };
+        let (searched, whole) = (open(true), open(false));
+        assert!(
+            searched.config().weight_types.contains("int8 copy"),
+            "{}",
+            searched.config().weight_types
+        );
+        let mut found_by_search = 0;
+        for first in 0..20 {
+            let ids: Vec<u32> = (0..9)
+                .map(|i| (first * 431 + i * 97) % vocab as u32)
+                .collect();
+            let all = last_logits(&*whole, &compute, &ids, 4);
+            for k in [1, 40] {
+                let (mut cache, mut logits) = (searched.new_cache(), Logits::default());
+                let entry = BatchEntry {
+                    tokens: &ids,
+                    cache: &mut cache,
+                    logits: LogitsOf::Top(k),
+                };
+                searched
+                    .forward(&compute, &mut Scratch::default(), &mut [entry], &mut logits)
+                    .unwrap();
+                let Some(LogitsRow::Top(top)) = logits.rows().next() else {
+                    continue;
+                };
+                found_by_search += 1;
+                let mut order: Vec<u32> = (0..vocab as u32).collect();
+                order.sort_by(|&a, &b| all[b as usize].total_cmp(&all[a as usize]));
+                for &id in &order[..k] {
+                    assert!(
+                        top.contains(&(id, all[id as usize])),
+                        "{isa:?}: {id} of the {k} largest is missing"
+                    );
+                }
+                assert!(top.iter().all(|&(id, logit)| all[id as usize] == logit));
+            }
+        }
+        assert!(
+            found_by_search > 20,
+            "{isa:?}: the search gave up too often"
+        );
+    }
+}
+
+/// A dense one-layer Llama of random weights, in the layout of a Hugging Face folder.
+fn write_large_vocabulary(folder: &Path, vocab: usize, embd: usize) {
+    let config = serde_json::json!({
+        "architectures": ["LlamaForCausalLM"], "hidden_size": embd, "intermediate_size": embd, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "vocab_size": vocab, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+        "tie_word_embeddings": true
+    });
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let mut shapes = vec![
+        ("model.embed_tokens".to_owned(), vec![vocab, embd]),
+        ("model.norm".to_owned(), vec![embd]),
+    ];
+    for name in ["q_proj", "k_proj", "v_proj", "o_proj"] {
+        shapes.push((format!("model.layers.0.self_attn.{name}"), vec![embd, embd]));
+    }
+    for name in ["gate_proj", "up_proj", "down_proj"] {
+        shapes.push((format!("model.layers.0.mlp.{name}"), vec![embd, embd]));
+    }
+    for name in ["input_layernorm", "post_attention_layernorm"] {
+        shapes.push((format!("model.layers.0.{name}"), vec![embd]));
+    }
+    let (mut header, mut data, mut state) = (serde_json::Map::new(), Vec::new(), 1u32);
+    for (name, shape) in shapes {
+        let begin = data.len();
+        for _ in 0..shape.iter().product::<usize>() {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let value = if shape.len() == 1 {
+                1.0
+            } else {
+                (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+            };
+            data.extend_from_slice(&value.to_le_bytes());
+        }
+        let entry = serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, data.len()] });
+        header.insert(format!("{name}.weight"), entry);
+    }
+    let header = Value::Object(header).to_string();
+    let file = [
+        &(header.len() as u64).to_le_bytes(),
+        header.as_bytes(),
+        &data,
+    ]
+    .concat();
+    std::fs::write(folder.join("model.safetensors"), file).unwrap();
 }

@@ -49,7 +49,7 @@ fn run(logits: &[f32], chain: &[Step], case: &Value) -> Vec<(u32, f64)> {
         history.push(id.as_u64().unwrap() as u32);
     }
     let mut candidates = Candidates::default();
-    candidates.reset(logits);
+    candidates.reset((0..).zip(logits.iter().copied()));
     for &step in chain {
         candidates.apply(step, &history);
     }

@@ -7,6 +7,7 @@
 mod golden_tests;
 mod steps;
 
+use llm_model::{LogitsOf, LogitsRow};
 pub(crate) use steps::History;
 use steps::{Candidates, Step};
 
@@ -58,13 +59,35 @@ impl Sampler {
         }
     }
 
-    /// The next token after `logits`, `[n_vocab]`.
+    /// Which logits decide: the largest one for a greedy choice, the `k` largest where top-k comes first, else all. Penalties can
+    /// lift any id, so with them all are needed.
+    pub(crate) fn wanted_logits(&self) -> LogitsOf {
+        match self.steps.as_slice() {
+            [] if self.greedy => LogitsOf::Top(1),
+            [Step::Temperature(_), Step::TopK(k), ..] => LogitsOf::Top(*k),
+            _ => LogitsOf::Last,
+        }
+    }
+
+    /// The next token after `logits`, which hold at least what [`wanted_logits`](Self::wanted_logits) asks for.
     ///
     /// # Errors
     /// [`EngineError::NonFiniteLogits`] when a logit is NaN or infinite, or penalties made it so.
-    pub(crate) fn sample(&mut self, logits: &[f32], history: &History) -> Result<u32, EngineError> {
-        check_finite(logits)?;
-        self.candidates.reset(logits);
+    pub(crate) fn sample(
+        &mut self,
+        logits: LogitsRow<'_>,
+        history: &History,
+    ) -> Result<u32, EngineError> {
+        match logits {
+            LogitsRow::All(logits) => {
+                check_finite(logits.iter().copied())?;
+                self.candidates.reset((0..).zip(logits.iter().copied()));
+            }
+            LogitsRow::Top(logits) => {
+                check_finite(logits.iter().map(|&(_, logit)| logit))?;
+                self.candidates.reset(logits.iter().copied());
+            }
+        }
         for &step in &self.steps {
             self.candidates.apply(step, history);
         }
@@ -79,11 +102,9 @@ impl Sampler {
 
 /// # Errors
 /// [`EngineError::NonFiniteLogits`] when a logit is NaN or infinite.
-pub(crate) fn check_finite(logits: &[f32]) -> Result<(), EngineError> {
+pub(crate) fn check_finite(logits: impl Iterator<Item = f32>) -> Result<(), EngineError> {
     // The largest magnitude by its bits, which compilers turn into vector instructions; NaN lies above infinity.
-    let largest = logits
-        .iter()
-        .fold(0, |max, logit| max.max(logit.abs().to_bits()));
+    let largest = logits.fold(0, |max, logit| max.max(logit.abs().to_bits()));
     if f32::from_bits(largest).is_finite() {
         Ok(())
     } else {
@@ -115,8 +136,18 @@ mod tests {
             ..sampling()
         });
         let none = History::default();
-        assert_eq!(sampler.sample(&[0.0, -0.0, -1.0], &none).unwrap(), 0);
-        assert_eq!(sampler.sample(&[-3.0, 2.0, 1.0, 2.0], &none).unwrap(), 1);
+        assert_eq!(
+            sampler
+                .sample(LogitsRow::All(&[0.0, -0.0, -1.0]), &none)
+                .unwrap(),
+            0
+        );
+        assert_eq!(
+            sampler
+                .sample(LogitsRow::All(&[-3.0, 2.0, 1.0, 2.0]), &none)
+                .unwrap(),
+            1
+        );
     }
 
     #[test]
@@ -127,7 +158,9 @@ mod tests {
             ..sampling()
         });
         assert_eq!(
-            repetition.sample(&[1.0, 1.5], &History::new(&[1])).unwrap(),
+            repetition
+                .sample(LogitsRow::All(&[1.0, 1.5]), &History::new(&[1]))
+                .unwrap(),
             0
         );
         let mut presence = Sampler::new(&Sampling {
@@ -137,12 +170,19 @@ mod tests {
         });
         let mut history = History::new(&[1]);
         assert_eq!(
-            presence.sample(&[1.0, 1.5], &history).unwrap(),
+            presence
+                .sample(LogitsRow::All(&[1.0, 1.5]), &history)
+                .unwrap(),
             1,
             "the prompt does not count"
         );
         history.push(1);
-        assert_eq!(presence.sample(&[1.0, 1.5], &history).unwrap(), 0);
+        assert_eq!(
+            presence
+                .sample(LogitsRow::All(&[1.0, 1.5]), &history)
+                .unwrap(),
+            0
+        );
     }
 
     #[test]
@@ -153,7 +193,7 @@ mod tests {
                     temperature,
                     ..sampling()
                 });
-                let result = sampler.sample(&[0.0, bad, 1.0], &History::default());
+                let result = sampler.sample(LogitsRow::All(&[0.0, bad, 1.0]), &History::default());
                 assert!(
                     matches!(result, Err(EngineError::NonFiniteLogits)),
                     "{bad} at {temperature}"
@@ -168,7 +208,11 @@ mod tests {
         let draw = |seed| {
             let mut sampler = Sampler::new(&Sampling { seed, ..sampling() });
             (0..32)
-                .map(|_| sampler.sample(&logits, &History::default()).unwrap())
+                .map(|_| {
+                    sampler
+                        .sample(LogitsRow::All(&logits), &History::default())
+                        .unwrap()
+                })
                 .collect::<Vec<_>>()
         };
         assert_eq!(draw(5), draw(5));
@@ -181,7 +225,9 @@ mod tests {
         let mut sampler = Sampler::new(&sampling());
         let mut counts = [0u32; 3];
         for _ in 0..20_000 {
-            counts[sampler.sample(&logits, &History::default()).unwrap() as usize] += 1;
+            counts[sampler
+                .sample(LogitsRow::All(&logits), &History::default())
+                .unwrap() as usize] += 1;
         }
         for (count, expected) in counts.into_iter().zip([2_000.0, 4_000.0, 14_000.0]) {
             let off = (f64::from(count) - expected).abs();
@@ -213,7 +259,7 @@ mod tests {
             for seed in 0..50 {
                 let mut sampler = Sampler::new(&Sampling { seed, ..case });
                 let id = sampler
-                    .sample(&[0.0, 0.5, 0.4], &History::default())
+                    .sample(LogitsRow::All(&[0.0, 0.5, 0.4]), &History::default())
                     .unwrap();
                 assert_eq!(id, 1, "{case:?} with seed {seed}");
             }

@@ -77,13 +77,11 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
-    /// Starts over with one candidate per logit; the position is the id.
-    pub(crate) fn reset(&mut self, logits: &[f32]) {
+    /// Starts over with one candidate per id and logit, the ids rising.
+    pub(crate) fn reset(&mut self, logits: impl Iterator<Item = (u32, f32)>) {
         self.list.clear();
-        let candidates = (0u32..)
-            .zip(logits)
-            .map(|(id, &logit)| Candidate { id, logit });
-        self.list.extend(candidates);
+        self.list
+            .extend(logits.map(|(id, logit)| Candidate { id, logit }));
     }
 
     /// Applies one step.
@@ -281,7 +279,7 @@ mod tests {
                 .map(|&(id, _)| id)
                 .collect();
             let mut candidates = Candidates::default();
-            candidates.reset(&logits);
+            candidates.reset((0..).zip(logits.iter().copied()));
             candidates.apply(Step::TopK(k), &History::default());
             let mut kept: Vec<u32> = candidates
                 .list
@@ -304,7 +302,7 @@ mod tests {
             .collect();
         for p in [1e-9, 0.01, 0.3, 0.7, 0.95, 0.999] {
             let mut candidates = Candidates::default();
-            candidates.reset(&logits);
+            candidates.reset((0..).zip(logits.iter().copied()));
             let mut all = candidates.probabilities();
             all.sort_by(|a, b| b.1.total_cmp(&a.1));
             let mut mass = 0.0;

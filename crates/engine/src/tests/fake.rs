@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 
 use llm_kernels::{Compute, Kernels};
-use llm_model::{BatchEntry, KvCache, LogitsOf, Model, ModelConfig, ModelError, Scratch};
+use llm_model::{
+    BatchEntry, KvCache, LoadOptions, Logits, LogitsOf, Model, ModelConfig, ModelError, Scratch,
+};
 use llm_text::{ChatTemplate, Tokenizer, TokenizerSpec};
 
 use crate::config::EngineConfig;
@@ -27,6 +29,7 @@ static INNER: LazyLock<Box<dyn Model>> = LazyLock::new(|| {
     llm_model::load(
         &llm_format::open(&folder).unwrap(),
         &compute(),
+        &LoadOptions::default(),
         &mut |_, _| {},
     )
     .unwrap()
@@ -38,7 +41,7 @@ fn compute() -> Compute {
 
 /// Bytes that a cache of up to 64 positions takes.
 pub(super) fn cache_block_bytes() -> u64 {
-    let (mut cache, mut logits) = (INNER.new_cache(), Vec::new());
+    let (mut cache, mut logits) = (INNER.new_cache(), Logits::default());
     let entry = BatchEntry {
         tokens: &[0],
         cache: &mut cache,
@@ -163,7 +166,7 @@ impl Model for FakeModel {
         compute: &Compute,
         scratch: &mut Scratch,
         batch: &mut [BatchEntry<'_>],
-        logits: &mut Vec<f32>,
+        logits: &mut Logits,
     ) -> Result<(), ModelError> {
         let fault = self.begin(batch);
         assert_ne!(fault, Some(Fault::Panic), "a test asked for this panic");
@@ -186,13 +189,16 @@ impl Model for FakeModel {
             INNER.forward(compute, scratch, &mut [filling], logits)?;
             rows.extend(match entry.logits {
                 LogitsOf::None => 0..0,
-                LogitsOf::Last => entry.cache.len()..entry.cache.len() + 1,
+                LogitsOf::Last | LogitsOf::Top(_) => entry.cache.len()..entry.cache.len() + 1,
                 LogitsOf::All => before + 1..entry.cache.len() + 1,
             });
         }
-        logits.clear();
-        rows.into_iter()
-            .for_each(|context| logits.extend(self.row(context)));
+        let logits = logits.reset(rows.len(), N_VOCAB);
+        for (row, context) in logits.chunks_exact_mut(N_VOCAB).zip(rows) {
+            row.iter_mut()
+                .zip(self.row(context))
+                .for_each(|(logit, value)| *logit = value);
+        }
         if fault == Some(Fault::NotANumber) {
             logits.fill(f32::NAN);
         }

@@ -93,7 +93,29 @@ fn panel_times_rows<const N: usize>(
     N
 }
 
-/// `sum[i] + a[4 i..4 i + 4] . b[4 i..4 i + 4]`, all signed: codes of 0 to 2 are as good signed as unsigned.
+/// [`portable::coarse_panel`](crate::portable::coarse_panel); the lengths are checked by the dispatcher.
+#[target_feature(enable = "neon,dotprod")]
+pub(crate) fn coarse_panel(panel: &[Line], x: &[i8], _x_sum: i32) -> [i32; PANEL_ROWS] {
+    let offset = vdupq_n_u8(0x80);
+    let mut sums = [vdupq_n_s32(0); QUARTERS];
+    for (line, x) in panel.iter().zip(x.as_chunks::<4>().0) {
+        prefetch(line.0.as_ptr().wrapping_add(PREFETCH_BYTES));
+        let inputs = vdupq_n_s32(i32::from_le_bytes(x.map(i8::cast_unsigned)));
+        for (sum, codes) in sums.iter_mut().zip(load_line(line)) {
+            // Codes are stored plus 128: turning the top bit makes them signed.
+            let signed = vreinterpretq_s8_u8(veorq_u8(codes, offset));
+            *sum = dot(*sum, signed, vreinterpretq_s8_s32(inputs));
+        }
+    }
+    let mut out = [0; PANEL_ROWS];
+    for (out, sum) in out.as_chunks_mut::<4>().0.iter_mut().zip(sums) {
+        // SAFETY: four sums are one register.
+        unsafe { vst1q_s32(out.as_mut_ptr(), sum) };
+    }
+    out
+}
+
+/// `sum[i] + a[4 i..4 i + 4] . b[4 i..4 i + 4]`, all signed: ternary codes, 0 to 2, are as good signed as unsigned.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn dot(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {

@@ -48,6 +48,33 @@ pub(crate) fn ternary_tile(
     }
 }
 
+/// [`portable::coarse_panel`](crate::portable::coarse_panel); the lengths are checked by the dispatcher.
+///
+/// `vpmaddubsw` wants one side unsigned: it gets the activations' magnitudes, and the codes get their signs. Both sides were
+/// scaled to 127, so neither holds -128, and two products, 2 x 127 x 127, stay within 16 bits.
+#[target_feature(enable = "avx2,f16c")]
+pub(crate) fn coarse_panel(panel: &[Line], x: &[i8], _x_sum: i32) -> [i32; PANEL_ROWS] {
+    let (ones, offset) = (_mm256_set1_epi16(1), _mm256_set1_epi8(-128));
+    let mut sums = [_mm256_setzero_si256(); 2];
+    for (line, x) in panel.iter().zip(x.as_chunks::<4>().0) {
+        prefetch(line);
+        let x = _mm256_set1_epi32(i32::from_le_bytes(x.map(i8::cast_unsigned)));
+        let magnitudes = _mm256_abs_epi8(x);
+        for (sum, codes) in sums.iter_mut().zip(load_line(line)) {
+            let signed = _mm256_sign_epi8(_mm256_xor_si256(codes, offset), x);
+            let pairs = _mm256_maddubs_epi16(magnitudes, signed);
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+        }
+    }
+    let mut out = [0; PANEL_ROWS];
+    // SAFETY: 16 sums are two registers; unaligned stores.
+    unsafe {
+        _mm256_storeu_si256(out.as_mut_ptr().cast(), sums[0]);
+        _mm256_storeu_si256(out.as_mut_ptr().add(8).cast(), sums[1]);
+    }
+    out
+}
+
 /// Sums of `N` rows and the 16 rows of a panel, eight of them in a register.
 type Sums<const N: usize> = [[__m256i; 2]; N];
 

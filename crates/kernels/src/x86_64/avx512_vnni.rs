@@ -47,6 +47,39 @@ pub(crate) fn ternary_tile(
     }
 }
 
+/// [`portable::coarse_panel`](crate::portable::coarse_panel); the lengths are checked by the dispatcher.
+#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vnni")]
+pub(crate) fn coarse_panel(panel: &[Line], x: &[i8], x_sum: i32) -> [i32; PANEL_ROWS] {
+    // Four chains hide the latency of `vpdpbusd`.
+    let mut sums = [_mm512_setzero_si512(); 4];
+    for (lines, x) in panel
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .zip(x.as_chunks::<LINE_INPUTS>().0)
+    {
+        let x = x.as_ptr().cast::<i32>();
+        for (i, line) in lines.iter().enumerate() {
+            // SAFETY: the 16 activations of four lines are four groups of four bytes.
+            let x = unsafe { broadcast(x.add(i)) };
+            sums[i] = _mm512_dpbusd_epi32(sums[i], load_line(line), x);
+        }
+    }
+    let sum = _mm512_add_epi32(
+        _mm512_add_epi32(sums[0], sums[1]),
+        _mm512_add_epi32(sums[2], sums[3]),
+    );
+    let mut out = [0; PANEL_ROWS];
+    // SAFETY: 16 sums are one register; unaligned store.
+    unsafe {
+        _mm512_storeu_si512(
+            out.as_mut_ptr().cast(),
+            _mm512_sub_epi32(sum, _mm512_set1_epi32(128 * x_sum)),
+        )
+    };
+    out
+}
+
 /// One panel and one row: a stream of weights, so what counts is to have enough of them on their way.
 #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vnni")]
 fn panel_times_row(panel: &[Line], x: &[i8]) -> [i32; PANEL_ROWS] {

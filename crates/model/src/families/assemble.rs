@@ -4,9 +4,11 @@ use llm_format::ModelFile;
 use llm_kernels::Compute;
 
 use super::{BlockNames, Recipe, TensorNames};
+use crate::LoadOptions;
 use crate::config::ModelConfig;
 use crate::decoder::{Decoder, Layer};
 use crate::error::ModelError;
+use crate::head::Head;
 use crate::linear::DenseTensor;
 use crate::rope::RopeTable;
 use crate::weights::{Tally, WeightReader};
@@ -15,6 +17,7 @@ pub(super) fn decoder(
     recipe: Recipe,
     file: &ModelFile,
     compute: &Compute,
+    options: &LoadOptions,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Decoder, ModelError> {
     let Recipe {
@@ -49,13 +52,20 @@ pub(super) fn decoder(
     }
     let output_norm = reader.vector(&weight(names.output_norm), config.n_embd)?;
     let head = head(&mut reader, &names, tied, &embedding, &config)?;
+    let tied = head.is_same(&embedding);
+    let head = Head::new(head, options.search_head, compute);
     let rope = RopeTable::new(
         config.head_dim,
         config.rope_theta,
         &config.rope_scaling,
         factors.as_deref(),
     );
-    fill_counts(&mut config, reader.tally, &embedding, &head);
+    fill_counts(
+        &mut config,
+        reader.tally,
+        (!tied).then_some(&embedding),
+        &head,
+    );
     Ok(Decoder {
         config,
         rope,
@@ -138,27 +148,19 @@ fn rope_factor_values(
     }
 }
 
-fn fill_counts(
-    config: &mut ModelConfig,
-    tally: Tally,
-    embedding: &DenseTensor,
-    head: &DenseTensor,
-) {
+/// `apart`: the embedding, where it is not the head as well.
+fn fill_counts(config: &mut ModelConfig, tally: Tally, apart: Option<&DenseTensor>, head: &Head) {
     config.parameters = tally.parameters;
     config.ternary_parameters = tally.ternary_parameters;
-    config.resident_bytes = tally.resident_bytes;
+    config.resident_bytes = tally.resident_bytes + head.coarse_bytes() as u64;
     config.bits_per_weight = tally.stored_bytes as f64 * 8.0 / tally.parameters.max(1) as f64;
-    // A decoded token reads everything but the embedding, of which it reads one row (all of it when it is the head).
-    config.weight_bytes = tally.stored_bytes
-        - if head.is_same(embedding) {
-            0
-        } else {
-            embedding.n_bytes() as u64
-        };
+    // A decoded token reads everything but the embedding, of which it reads one row, and what its head reads.
+    let dense = head.weight_bytes() + apart.map_or(0, DenseTensor::n_bytes);
+    config.weight_bytes = tally.stored_bytes - dense as u64 + head.bytes_per_token() as u64;
     config.weight_types = format!(
         "projections {}, head {}",
         tally.projection_types.join("+"),
-        head.type_name()
+        head.describe()
     );
     config.all_zero_tensors = tally.all_zero;
 }

@@ -11,10 +11,10 @@ mod llama;
 use llm_format::ModelFile;
 use llm_kernels::{Activation, Compute, RopePairing};
 
-use crate::Model;
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::weights::TernaryRule;
+use crate::{LoadOptions, Model};
 
 /// Every family, in the order in which they are tried.
 const FAMILIES: [&Family; 3] = [&bitnet::BITNET, &bitnet::BITNET_LEGACY, &llama::LLAMA];
@@ -81,13 +81,14 @@ struct Recipe {
 pub(crate) fn load(
     file: &ModelFile,
     compute: &Compute,
+    options: &LoadOptions,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Box<dyn Model>, ModelError> {
     let recipe = match file {
         ModelFile::Gguf(gguf) => gguf::recipe(gguf)?,
         ModelFile::Folder(folder) => hugging_face::recipe(folder)?,
     };
-    let decoder = assemble::decoder(recipe, file, compute, progress)?;
+    let decoder = assemble::decoder(recipe, file, compute, options, progress)?;
     Ok(Box::new(decoder))
 }
 

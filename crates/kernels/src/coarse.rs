@@ -1,0 +1,493 @@
+//! The largest products of a matrix and a vector without reading the whole matrix: an int8 copy with a proved error bound finds
+//! the rows that may be among them, and only those are multiplied exactly.
+//!
+//! # Why no row is missed
+//! Row `w` is stored as `a q` with int8 codes `q`, the vector `x` as `g / s` with int8 codes `g`. Write `e = w - a q` and
+//! `f = x - g / s` for what rounding lost. Then, in exact arithmetic, `w·x = (a / s) q·g + a q·f + e·x`, and by Cauchy and
+//! Schwarz, with `|a q| <= |w| + |e|`,
+//!
+//! ```text
+//! |w·x - (a / s) q·g| <= (|w| + |e|) |f| + |e| |x|
+//! ```
+//!
+//! `q·g` is an exact integer; scaling it to f32 rounds three times. The product that
+//! [`Compute::dense_matmul`] returns for the row differs from `w·x` by at most `γ |w| |x|`, where `γ` counts the roundings on the
+//! way of one term: its product, the additions of its lane and the folds. Together they give each row an interval that holds the
+//! returned product. Let `L` be the `k`-th largest lower end: `k` rows have products of at least `L`, so every row among the `k`
+//! largest, and every row that ties with the last of them, has its upper end at or above `L`. Those are the candidates.
+//!
+//! Norms are kept in f32 and widened by more than their own rounding errors, see [`WIDEN`].
+
+use crate::aligned::{Line, fill_parts};
+use crate::disjoint::DisjointMut;
+use crate::quantize::scale_of;
+use crate::simd::LANES;
+use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
+use crate::{Compute, DenseMatrix, Kernels};
+
+/// Inputs of a line of codes: 16 rows of four.
+pub(crate) const COARSE_INPUTS: usize = 4;
+
+/// Half the distance between two f32 of size one.
+const UNIT_ROUNDOFF: f32 = f32::EPSILON / 2.0;
+
+/// What norms and bounds are multiplied by: more than a sum of 2^16 squares in [`LANES`] lanes can lose.
+const WIDEN: f32 = 1.001;
+
+/// How far below the `k`-th product, relative to it, a row may lie and still be found: dividing by a temperature rounds, and may
+/// make products equal that lay a last place apart.
+const NEAR_TIE: f32 = 8.0 * UNIT_ROUNDOFF;
+
+/// Panels that a thread takes at a time.
+const CHUNK_PANELS: usize = 4;
+
+/// A share of candidates above which the whole product is cheaper.
+const MAX_CANDIDATE_SHARE: usize = 8;
+
+/// The most rows that [`Compute::top_rows`] looks for.
+pub const MAX_TOP: usize = 256;
+
+/// An int8 copy of a dense matrix, with what its rounding lost.
+///
+/// Panel `p` holds the rows `16 p..16 p + 16` in one 64-byte line per four inputs: byte `4 r + j` of line `b` is the code of row
+/// `r` and input `4 b + j`, plus 128.
+pub struct CoarseMatrix {
+    rows: usize,
+    cols: usize,
+    lines: Vec<Line>,
+    bounds: Vec<RowBound>,
+}
+
+/// What the error bound needs of a row.
+#[derive(Clone, Copy, Default)]
+struct RowBound {
+    /// What a code of one stands for.
+    scale: f32,
+    /// At least the row's norm.
+    norm: f32,
+    /// At least the norm of what rounding lost.
+    lost: f32,
+}
+
+impl CoarseMatrix {
+    /// Rounds `w` to int8, row by row; `None` when a weight is NaN or infinite, or memory is short.
+    pub fn new(compute: &Compute, w: &DenseMatrix<'_>) -> Option<Self> {
+        let panel_lines = panel_lines(w.cols());
+        let mut bounds = vec![RowBound::default(); w.rows()];
+        let bound_parts = DisjointMut::new(&mut bounds);
+        // Code 128 is a weight of zero: rows and inputs beyond the matrix.
+        let lines = fill_parts(
+            compute.pool(),
+            w.rows().div_ceil(PANEL_ROWS),
+            panel_lines,
+            Line([128; 64]),
+            |p, panel| {
+                let rows = p * PANEL_ROWS..((p + 1) * PANEL_ROWS).min(w.rows());
+                // SAFETY: each panel is filled once, and panels have different rows.
+                let bounds = unsafe { bound_parts.slice(rows.clone()) };
+                compute.with_scratch(w.cols(), |weights| {
+                    let mut codes = vec![0_i8; w.cols()];
+                    for (r, (row, bound)) in rows.zip(bounds).enumerate() {
+                        w.dequantize_row(row, weights);
+                        *bound = compute.round_row(weights, &mut codes);
+                        for (line, codes) in panel.iter_mut().zip(codes.chunks(COARSE_INPUTS)) {
+                            for (byte, code) in line.0[4 * r..].iter_mut().zip(codes) {
+                                *byte = code.cast_unsigned() ^ 0x80;
+                            }
+                        }
+                    }
+                });
+            },
+        )
+        .ok()?;
+        let finite = bounds
+            .iter()
+            .all(|bound| bound.norm.is_finite() && bound.lost.is_finite());
+        finite.then_some(Self {
+            rows: w.rows(),
+            cols: w.cols(),
+            lines,
+            bounds,
+        })
+    }
+
+    /// Bytes of the codes.
+    pub fn bytes(&self) -> usize {
+        size_of_val(self.lines.as_slice()) + size_of_val(self.bounds.as_slice())
+    }
+
+    fn panel(&self, index: usize) -> &[Line] {
+        let lines = panel_lines(self.cols);
+        &self.lines[index * lines..(index + 1) * lines]
+    }
+}
+
+/// Lines of a panel; the activations are padded to a multiple of [`LINE_INPUTS`], and so are the panels.
+fn panel_lines(cols: usize) -> usize {
+    cols.next_multiple_of(LINE_INPUTS) / COARSE_INPUTS
+}
+
+/// The rows that may be among the largest, and their exact products.
+pub type TopRows = Vec<(u32, f32)>;
+
+impl Compute {
+    /// Rounds a row in place to what it lost; returns its bound. `codes` gets the int8 codes.
+    fn round_row(&self, weights: &mut [f32], codes: &mut [i8]) -> RowBound {
+        let kernels = self.kernels();
+        let absmax = kernels.absmax(weights);
+        if absmax == 0.0 {
+            codes.fill(0);
+            return RowBound::default();
+        }
+        let (scale, inverse) = (absmax / 127.0, 127.0 / absmax);
+        if !(scale.is_normal() && inverse.is_finite()) {
+            // Weights too small to be scaled: all of the row is lost. Not finite: the caller looks at the norm.
+            codes.fill(0);
+            let norm = absmax * (weights.len() as f32).sqrt() * WIDEN;
+            return RowBound {
+                scale: 0.0,
+                norm,
+                lost: norm,
+            };
+        }
+        kernels.quantize(weights, inverse, codes);
+        let norm = self.norm(weights);
+        for (weight, &code) in weights.iter_mut().zip(codes.iter()) {
+            *weight -= scale * f32::from(code);
+        }
+        // Each difference was rounded twice, by at most 2 u |w|.
+        let lost = self.norm(weights) + 4.0 * UNIT_ROUNDOFF * norm;
+        RowBound { scale, norm, lost }
+    }
+
+    /// At least the Euclidean norm.
+    fn norm(&self, x: &[f32]) -> f32 {
+        let mut square = [0.0];
+        self.kernels().dot_rows(x, x, x.len(), 1, &mut square, 1);
+        square[0].sqrt() * WIDEN + f32::MIN_POSITIVE.sqrt()
+    }
+
+    /// For each of `n` rows of `x`, `[n][cols]`: a list of rows of `w`, by index, that holds the `k` with the largest products and
+    /// all that tie with the last of them, be it by a last place, each with the very product that [`dense_matmul`](Self::dense_matmul) gives.
+    ///
+    /// Returns `false` where the bound leaves too many rows or `x` is not finite; `out` is then of no use, and the whole product
+    /// is to be computed.
+    ///
+    /// # Panics
+    /// When lengths do not fit, `coarse` is of another matrix's shape, or `k` is not within 1..=[`MAX_TOP`].
+    pub fn top_rows(
+        &self,
+        w: &DenseMatrix<'_>,
+        coarse: &CoarseMatrix,
+        x: &[f32],
+        n: usize,
+        k: usize,
+        out: &mut Vec<TopRows>,
+    ) -> bool {
+        assert!(
+            (coarse.rows, coarse.cols) == (w.rows(), w.cols()),
+            "coarse copy of another matrix"
+        );
+        assert_eq!(x.len(), n * w.cols(), "x is not [n][cols]");
+        assert!((1..=MAX_TOP).contains(&k), "k out of range");
+        let inputs: Vec<Input> = x
+            .chunks_exact(w.cols())
+            .map(|x| Input::new(self.kernels(), x))
+            .collect();
+        if !inputs.iter().all(|input| input.norm.is_finite()) {
+            return false;
+        }
+        out.resize_with(n, TopRows::new);
+        self.with_scratch(2 * n * w.rows(), |ends| {
+            let (lower, upper) = ends.split_at_mut(n * w.rows());
+            self.intervals(coarse, &inputs, lower, upper);
+            (0..n).all(|t| {
+                let rows = t * w.rows()..(t + 1) * w.rows();
+                let x = &x[t * w.cols()..][..w.cols()];
+                self.rescore(w, x, &lower[rows.clone()], &upper[rows], k, &mut out[t])
+            })
+        })
+    }
+
+    /// The ends of every row's interval, `[n][rows]`.
+    fn intervals(
+        &self,
+        coarse: &CoarseMatrix,
+        inputs: &[Input],
+        lower: &mut [f32],
+        upper: &mut [f32],
+    ) {
+        let rows = coarse.rows;
+        let (lower, upper) = (DisjointMut::new(lower), DisjointMut::new(upper));
+        self.pool()
+            .run(rows.div_ceil(PANEL_ROWS), CHUNK_PANELS, &|panels| {
+                for p in panels {
+                    let span = p * PANEL_ROWS..((p + 1) * PANEL_ROWS).min(rows);
+                    for (t, input) in inputs.iter().enumerate() {
+                        let sums =
+                            self.kernels()
+                                .coarse_panel(coarse.panel(p), &input.codes, input.sum);
+                        let part = t * rows + span.start..t * rows + span.end;
+                        // SAFETY: the pool hands out every panel once, and the tokens' parts do not overlap.
+                        let (lower, upper) =
+                            unsafe { (lower.slice(part.clone()), upper.slice(part)) };
+                        for (i, bound) in coarse.bounds[span.clone()].iter().enumerate() {
+                            let product = sums[i] as f32 * (bound.scale / input.scale);
+                            let width = input.width(bound, product);
+                            (lower[i], upper[i]) = (product - width, product + width);
+                            if !(lower[i].is_finite() && upper[i].is_finite()) {
+                                // Beyond f32: nothing is known of this row.
+                                (lower[i], upper[i]) = (f32::NEG_INFINITY, f32::INFINITY);
+                            }
+                        }
+                    }
+                }
+            });
+    }
+
+    /// Candidates by their intervals, with their exact products; `false` when they are too many.
+    fn rescore(
+        &self,
+        w: &DenseMatrix<'_>,
+        x: &[f32],
+        lower: &[f32],
+        upper: &[f32],
+        k: usize,
+        out: &mut TopRows,
+    ) -> bool {
+        let threshold = kth_largest(lower, k);
+        let threshold = threshold - NEAR_TIE * threshold.abs() - f32::MIN_POSITIVE;
+        out.clear();
+        let candidates = upper
+            .iter()
+            .enumerate()
+            .filter(|&(_, &end)| end >= threshold);
+        // Indices fit: a vocabulary has far fewer than 2^32 rows.
+        out.extend(candidates.map(|(row, _)| (row as u32, 0.0)));
+        if out.len() > (w.rows() / MAX_CANDIDATE_SHARE).max(k) {
+            return false;
+        }
+        let len = out.len();
+        let out = DisjointMut::new(out);
+        self.pool().run(len, 8, &|range| {
+            // SAFETY: the pool hands out every candidate once.
+            for (row, product) in unsafe { out.slice(range) } {
+                let row = *row as usize;
+                self.dense_rows(w, row..row + 1, x, 1, std::slice::from_mut(product));
+            }
+        });
+        true
+    }
+}
+
+/// A vector rounded to int8, and what the error bound needs of it.
+struct Input {
+    /// Codes, padded with zeros to a multiple of [`LINE_INPUTS`].
+    codes: Vec<i8>,
+    /// The sum of the codes.
+    sum: i32,
+    /// What the vector was multiplied by before rounding.
+    scale: f32,
+    /// At least its norm.
+    norm: f32,
+    /// At least the norm of what rounding lost.
+    lost: f32,
+    /// Relative rounding error of the exact product.
+    gamma: f32,
+}
+
+impl Input {
+    fn new(kernels: Kernels, x: &[f32]) -> Self {
+        let mut codes = vec![0; x.len().next_multiple_of(LINE_INPUTS)];
+        let scale = scale_of(kernels.absmax(x));
+        let sum = kernels.quantize(x, scale, &mut codes);
+        let inverse = 1.0 / f64::from(scale);
+        let (mut norm, mut lost) = (0.0, 0.0);
+        for (&x, &code) in x.iter().zip(&codes) {
+            let x = f64::from(x);
+            norm += x * x;
+            lost += (x - f64::from(code) * inverse).powi(2);
+        }
+        // One product, the additions of a lane, five folds; doubled for good measure.
+        let roundings = (1 + x.len().div_ceil(LANES) + 5) as f32;
+        Self {
+            codes,
+            sum,
+            scale,
+            norm: norm.sqrt() as f32 * WIDEN,
+            lost: lost.sqrt() as f32 * WIDEN,
+            gamma: 2.0 * roundings * UNIT_ROUNDOFF,
+        }
+    }
+
+    /// Half the width of a row's interval around its coarse product.
+    fn width(&self, row: &RowBound, product: f32) -> f32 {
+        let exact =
+            row.norm * (self.lost + self.gamma * self.norm) + row.lost * (self.lost + self.norm);
+        exact * WIDEN + 8.0 * UNIT_ROUNDOFF * product.abs() + f32::MIN_POSITIVE
+    }
+}
+
+/// The `k`-th largest value, or the smallest when there are fewer.
+fn kth_largest(values: &[f32], k: usize) -> f32 {
+    // The largest so far, falling; most values do not get past the last of them.
+    let mut largest: Vec<f32> = Vec::with_capacity(k + 1);
+    for &value in values {
+        if largest.len() == k && value <= largest[k - 1] {
+            continue;
+        }
+        let at = largest.partition_point(|&other| other >= value);
+        largest.insert(at, value);
+        largest.truncate(k);
+    }
+    largest.last().copied().unwrap_or(f32::NEG_INFINITY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DenseType, Isa};
+
+    /// A repeatable number within -1..1.
+    fn noise(i: usize) -> f32 {
+        let bits = (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        ((bits ^ bits >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as f32 / (1 << 23) as f32
+            - 1.0
+    }
+
+    fn bytes(weights: &[f32]) -> Vec<u8> {
+        weights
+            .iter()
+            .flat_map(|weight| weight.to_le_bytes())
+            .collect()
+    }
+
+    /// The `k` best of the whole product, and all that tie with the last of them.
+    fn best(products: &[f32], k: usize) -> Vec<(u32, f32)> {
+        let mut sorted = products.to_vec();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        let last = sorted[k.min(sorted.len()) - 1];
+        let kept = products
+            .iter()
+            .enumerate()
+            .filter(|&(_, &product)| product >= last);
+        kept.map(|(row, &product)| (row as u32, product)).collect()
+    }
+
+    /// Holds `top_rows` to the whole product, on every instruction set; returns how many candidates there were at the most.
+    fn check(weights: &[f32], cols: usize, x: &[f32], k: usize) -> Option<usize> {
+        let data = bytes(weights);
+        let w = DenseMatrix::new(weights.len() / cols, cols, DenseType::F32, &data).unwrap();
+        let n = x.len() / cols;
+        let mut most = None;
+        for isa in Isa::available() {
+            let compute = Compute::new(Kernels::for_isa(isa).unwrap(), 2).unwrap();
+            let mut whole = vec![0.0; n * w.rows()];
+            compute.dense_matmul(&w, x, n, &mut whole);
+            let coarse = CoarseMatrix::new(&compute, &w).unwrap();
+            let mut out = Vec::new();
+            if !compute.top_rows(&w, &coarse, x, n, k, &mut out) {
+                continue;
+            }
+            for (t, found) in out.iter().enumerate() {
+                let products = &whole[t * w.rows()..][..w.rows()];
+                for expected in best(products, k) {
+                    assert!(
+                        found.contains(&expected),
+                        "{isa:?}: row {} of vector {t} is missing",
+                        expected.0
+                    );
+                }
+                assert!(
+                    found
+                        .iter()
+                        .all(|&(row, product)| products[row as usize] == product),
+                    "{isa:?}: inexact product"
+                );
+                most = most.max(Some(found.len()));
+            }
+        }
+        most
+    }
+
+    #[test]
+    fn the_largest_products_of_random_rows_are_found_among_few_candidates() {
+        for (rows, cols) in [(4096, 256), (4097, 100), (1003, 33)] {
+            let weights: Vec<f32> = (0..rows * cols).map(|i| noise(i) * noise(i / 7)).collect();
+            let x: Vec<f32> = (0..3 * cols).map(|i| noise(i + 91)).collect();
+            for k in [1, 7, 40] {
+                let most = check(&weights, cols, &x, k).expect("the bound leaves few rows");
+                assert!(most <= rows / 8, "{most} candidates");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_differ_by_less_than_the_rounding_are_all_candidates() {
+        let cols = 64;
+        let mut weights: Vec<f32> = (0..2048 * cols).map(|i| 0.1 * noise(i)).collect();
+        // Fifty rows that are the same but for a last bit here and there: the best of all by far.
+        for row in (0..50).map(|i| i * 40 + 3) {
+            for j in 0..cols {
+                let wobble = 1.0 + f32::EPSILON * ((row + j) % 3) as f32;
+                weights[row * cols + j] = noise(j).abs() * wobble;
+            }
+        }
+        let x: Vec<f32> = (0..cols).map(|j| noise(j).abs() + 0.5).collect();
+        assert!(check(&weights, cols, &x, 1).expect("few rows") >= 50);
+        check(&weights, cols, &x, 40);
+    }
+
+    #[test]
+    fn an_outlier_that_ruins_a_rows_codes_does_not_lose_the_row() {
+        let cols = 128;
+        let mut weights: Vec<f32> = (0..1024 * cols).map(|i| 0.01 * noise(i)).collect();
+        let mut x: Vec<f32> = (0..cols).map(|j| 1.0 + 0.1 * noise(j)).collect();
+        // Its small weights, all rounded to nothing beside the large one, make it the best; the large one meets a zero.
+        x[5] = 0.0;
+        for j in 0..cols {
+            weights[700 * cols + j] = if j == 5 { 100.0 } else { 0.3 };
+        }
+        check(&weights, cols, &x, 1);
+        // The vector's outlier does the same to the vector.
+        x[5] = 1e4;
+        weights[700 * cols + 5] = 0.0;
+        check(&weights, cols, &x, 3);
+    }
+
+    #[test]
+    fn zeros_tiny_and_huge_rows_are_bounded_too() {
+        let cols = 48;
+        let mut weights = vec![0.0; 512 * cols];
+        for j in 0..cols {
+            weights[3 * cols + j] = 1e-42;
+            weights[4 * cols + j] = 1e18 * noise(j);
+            weights[5 * cols + j] = 1e-20;
+        }
+        let x: Vec<f32> = (0..cols).map(noise).collect();
+        check(&weights, cols, &x, 1);
+        check(&weights[..4 * cols], cols, &x, 1);
+        let steep: Vec<f32> = x.iter().map(|x| 1e21 * x).collect();
+        check(&weights, cols, &steep, 1);
+        check(&vec![0.0; 512 * cols], cols, &x, 2);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_left_to_the_whole_product() {
+        let cols = 32;
+        let data = bytes(&vec![0.5; 64 * cols]);
+        let w = DenseMatrix::new(64, cols, DenseType::F32, &data).unwrap();
+        let compute = Compute::new(Kernels::detect(), 1).unwrap();
+        let coarse = CoarseMatrix::new(&compute, &w).unwrap();
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut x = vec![1.0; cols];
+            x[9] = bad;
+            assert!(!compute.top_rows(&w, &coarse, &x, 1, 1, &mut Vec::new()));
+            let mut weights = vec![0.5; 64 * cols];
+            weights[70] = bad;
+            let data = bytes(&weights);
+            let w = DenseMatrix::new(64, cols, DenseType::F32, &data).unwrap();
+            assert!(CoarseMatrix::new(&compute, &w).is_none());
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The output head: from hidden states to logits.
+
+use llm_kernels::{CoarseMatrix, Compute, MAX_TOP};
+
+use crate::linear::DenseTensor;
+use crate::logits::Logits;
+
+/// Vocabularies below this size are multiplied whole: the search would not pay.
+const MIN_SEARCHED_ROWS: usize = 8192;
+
+/// The head's weights, and an int8 copy to find the largest logits with.
+pub(crate) struct Head {
+    weights: DenseTensor,
+    coarse: Option<CoarseMatrix>,
+}
+
+impl Head {
+    /// The head of `weights`. With `search`, and a vocabulary that is large enough, it gets an int8 copy, and the mapped pages of
+    /// the full-precision rows, of which only a few are read from then on, need not stay in memory.
+    pub(crate) fn new(weights: DenseTensor, search: bool, compute: &Compute) -> Self {
+        let view = weights.view();
+        let coarse =
+            if search && view.rows() >= MIN_SEARCHED_ROWS && weights.bits_per_weight() > 8.0 {
+                CoarseMatrix::new(compute, &view)
+            } else {
+                None
+            };
+        if coarse.is_some() {
+            weights.release();
+        }
+        Self { weights, coarse }
+    }
+
+    /// Bytes of the int8 copy.
+    pub(crate) fn coarse_bytes(&self) -> usize {
+        self.coarse.as_ref().map_or(0, CoarseMatrix::bytes)
+    }
+
+    /// Bytes of the full-precision weights in the file.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        self.weights.n_bytes()
+    }
+
+    /// Bytes that a decoded token reads.
+    pub(crate) fn bytes_per_token(&self) -> usize {
+        self.coarse
+            .as_ref()
+            .map_or_else(|| self.weights.n_bytes(), CoarseMatrix::bytes)
+    }
+
+    /// For people: what the head is.
+    pub(crate) fn describe(&self) -> String {
+        let name = self.weights.type_name();
+        match self.coarse {
+            Some(_) => format!("{name}, searched through an int8 copy with a proved bound"),
+            None => name.to_owned(),
+        }
+    }
+
+    /// All logits of `n` hidden rows, `[n][n_embd]`.
+    pub(crate) fn all(&self, compute: &Compute, hidden: &[f32], n: usize, logits: &mut Logits) {
+        let view = self.weights.view();
+        compute.dense_matmul(&view, hidden, n, logits.reset(n, view.rows()));
+    }
+
+    /// The `k` largest logits of each of `n` hidden rows, or all where finding them would not pay.
+    pub(crate) fn top(
+        &self,
+        compute: &Compute,
+        hidden: &[f32],
+        n: usize,
+        k: usize,
+        logits: &mut Logits,
+    ) {
+        if let Some(coarse) = &self.coarse
+            && (1..=MAX_TOP).contains(&k)
+            && logits.search(n, |lists| {
+                compute.top_rows(&self.weights.view(), coarse, hidden, n, k, lists)
+            })
+        {
+            return;
+        }
+        self.all(compute, hidden, n, logits);
+    }
+}
