@@ -233,6 +233,15 @@ test('questions asked at once to a conversation are answered one after the other
   assert.equal(model.turns.length, 4, 'messages and raw text stand for themselves');
 });
 
+test('an answer that nobody reads, or that is aborted while it waits, does not block or overtake a conversation', { timeout: 20_000 }, async () => {
+  const { model } = await loadDemo({ conversation: true, temperature: 0 });
+  model.stream('What is BitNet?');
+  const aborted = model.stream('Do I need a GPU?');
+  aborted.abort();
+  await model.generate('Hello!', { template: 'Hi! {prompt}' });
+  assert.deepEqual(model.turns.filter(({ role }) => role === 'user').map(({ content }) => content), ['What is BitNet?', 'Hi! Hello!']);
+});
+
 test('a model without a chat template holds a conversation as a transcript', async () => {
   const loader = new BitNetLoader();
   const model = await loader.load(path.join(ORACLE, 'gguf', 'llama3-158.I2_S.gguf'), { conversation: true });

@@ -1,7 +1,7 @@
 // One loaded model: the native engine behind it, its defaults and the turns of its conversation.
 import { awaitNative, callNative, ModelError } from './errors.js';
 import { readFlags, readOptions } from './options.js';
-import { checkChat, checkIds, checkPrompt, checkText, enginePrompt, toJson } from './prompt.js';
+import { checkChat, checkIds, checkPrompt, checkText, enginePrompt, fillTemplate, toJson } from './prompt.js';
 import { TextStream } from './stream.js';
 
 /** How tokens are chosen: options of a call, and of load() for the calls that do not say. */
@@ -28,6 +28,7 @@ export class BitNetModel {
   #native;
   #turns;
   #lastTurn = Promise.resolve();
+  #lastStream;
   #onUnload;
   #hasChatTemplate;
 
@@ -79,16 +80,22 @@ export class BitNetModel {
     const start = () => {
       const request = () => this.#request(asked, given, turns);
       if (turns === null) return awaitNative(() => engine.generate(request()));
-      // Turns of one conversation follow each other: a question waits for the answer before it.
+      // Turns of one conversation follow each other: a question waits for the answers before it.
       const before = this.#lastTurn;
-      this.#lastTurn = new Promise((resolve) => (finishTurn = resolve));
+      this.#lastTurn = Promise.all([before, new Promise((resolve) => (finishTurn = resolve))]);
       return before.then(() => awaitNative(() => engine.generate(request())));
     };
     const complete = (done, text) => {
-      turns?.push({ role: 'user', content: asked }, { role: 'assistant', content: text });
+      turns?.push({ role: 'user', content: fillTemplate(given.template, asked) }, { role: 'assistant', content: text });
       return this.#resultOf(done, text, performance.now() - startedAt);
     };
-    return new TextStream({ start, complete, signal: given.signal, onToken: given.onToken, onSettled: () => finishTurn() });
+    const stream = new TextStream({ start, complete, signal: given.signal, onToken: given.onToken, onSettled: () => finishTurn() });
+    if (turns !== null) {
+      // Asking for its result reads a stream that nobody reads: an answer left lying would block the conversation.
+      void this.#lastStream?.result;
+      this.#lastStream = stream;
+    }
+    return stream;
   }
 
   /** The whole answer: the same stream, read to its end. */
