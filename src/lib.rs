@@ -7,5 +7,6 @@
 mod error;
 mod generation;
 mod info;
+pub mod limits;
 mod options;
 mod router;
