@@ -66,14 +66,9 @@ impl TernaryMatrix {
         size_of_val(self.lines.as_slice())
     }
 
-    /// Weights that are not zero.
-    pub fn count_nonzero(&self) -> u64 {
-        const LOW_BITS: u64 = 0x5555_5555_5555_5555;
-        let words = self.lines.iter().flat_map(|line| line.0.as_chunks::<8>().0);
-        // The low bit of a code is set for weight zero only.
-        words
-            .map(|&word| u64::from((!u64::from_ne_bytes(word) & LOW_BITS).count_ones()))
-            .sum()
+    /// Whether no weight differs from zero.
+    pub fn is_zero(&self) -> bool {
+        self.lines.iter().all(|line| line.0 == ZERO_LINE.0)
     }
 
     /// All weights as numbers, `[rows][cols]`, by the plainest possible reading of the layout: for tests.

@@ -281,7 +281,7 @@ impl<'a> WeightReader<'a> {
     }
 
     fn ternary(&mut self, matrix: TernaryMatrix, module: &str, tensor: &Tensor) -> Linear {
-        if matrix.count_nonzero() == 0 {
+        if matrix.is_zero() {
             self.tally.all_zero.push(format!("{module}.weight"));
         }
         self.tally.ternary_parameters += (matrix.rows() * matrix.cols()) as u64;

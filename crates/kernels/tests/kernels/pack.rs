@@ -72,9 +72,16 @@ fn assert_codes(matrix: &TernaryMatrix, codes: &[u8], scale: f32) {
         .collect();
     assert_eq!(matrix.dequantize(), expected);
     assert_eq!(matrix.scale(), scale);
-    assert_eq!(
-        matrix.count_nonzero(),
-        codes.iter().filter(|code| **code != 1).count() as u64
+    assert_eq!(matrix.is_zero(), codes.iter().all(|code| *code == 1));
+}
+
+#[test]
+fn a_matrix_of_zeros_says_so() {
+    let zeros = encode_hf(&[1; 8 * 20], 8, 20);
+    assert!(
+        pack_hf(&two_threads(), 8, 20, 1.0, &zeros)
+            .unwrap()
+            .is_zero()
     );
 }
 
