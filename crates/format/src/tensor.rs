@@ -51,6 +51,17 @@ impl Bytes {
     pub fn release(&self) {
         self.map.release(&self.range);
     }
+
+    /// The same for a part, `part` counted from the start of these bytes.
+    pub fn release_part(&self, part: Range<usize>) {
+        let end = self
+            .range
+            .start
+            .saturating_add(part.end)
+            .min(self.range.end);
+        let start = self.range.start.saturating_add(part.start).min(end);
+        self.map.release(&(start..end));
+    }
 }
 
 impl Deref for Bytes {

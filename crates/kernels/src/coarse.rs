@@ -18,6 +18,8 @@
 //!
 //! Norms are kept in f32 and widened by more than their own rounding errors, see [`WIDEN`].
 
+use std::ops::Range;
+
 use crate::aligned::{Line, fill_parts};
 use crate::disjoint::DisjointMut;
 use crate::quantize::scale_of;
@@ -37,6 +39,9 @@ const WIDEN: f32 = 1.001;
 /// How far below the `k`-th product, relative to it, a row may lie and still be found: dividing by a temperature rounds, and may
 /// make products equal that lay a last place apart.
 const NEAR_TIE: f32 = 8.0 * UNIT_ROUNDOFF;
+
+/// Panels between two reports of what has been read.
+const PANELS_PER_REPORT: usize = 64;
 
 /// Panels that a thread takes at a time.
 const CHUNK_PANELS: usize = 4;
@@ -71,7 +76,14 @@ struct RowBound {
 
 impl CoarseMatrix {
     /// Rounds `w` to int8, row by row; `None` when a weight is NaN or infinite, or memory is short.
-    pub fn new(compute: &Compute, w: &DenseMatrix<'_>) -> Option<Self> {
+    ///
+    /// `read` is told of rows that have been read (nearly all of them: threads do not wait for each other), so that the caller can
+    /// let their pages go before all of them are in memory.
+    pub fn new(
+        compute: &Compute,
+        w: &DenseMatrix<'_>,
+        read: &(dyn Fn(Range<usize>) + Sync),
+    ) -> Option<Self> {
         let panel_lines = panel_lines(w.cols());
         let mut bounds = vec![RowBound::default(); w.rows()];
         let bound_parts = DisjointMut::new(&mut bounds);
@@ -97,6 +109,10 @@ impl CoarseMatrix {
                         }
                     }
                 });
+                let done = p + 1;
+                if done.is_multiple_of(PANELS_PER_REPORT) {
+                    read((done - PANELS_PER_REPORT) * PANEL_ROWS..done * PANEL_ROWS);
+                }
             },
         )
         .ok()?;
@@ -384,7 +400,7 @@ mod tests {
             let compute = Compute::new(Kernels::for_isa(isa).unwrap(), 2).unwrap();
             let mut whole = vec![0.0; n * w.rows()];
             compute.dense_matmul(&w, x, n, &mut whole);
-            let coarse = CoarseMatrix::new(&compute, &w).unwrap();
+            let coarse = CoarseMatrix::new(&compute, &w, &|_| ()).unwrap();
             let mut out = Vec::new();
             if !compute.top_rows(&w, &coarse, x, n, k, &mut out) {
                 continue;
@@ -478,7 +494,7 @@ mod tests {
         let data = bytes(&vec![0.5; 64 * cols]);
         let w = DenseMatrix::new(64, cols, DenseType::F32, &data).unwrap();
         let compute = Compute::new(Kernels::detect(), 1).unwrap();
-        let coarse = CoarseMatrix::new(&compute, &w).unwrap();
+        let coarse = CoarseMatrix::new(&compute, &w, &|_| ()).unwrap();
         for bad in [f32::NAN, f32::INFINITY] {
             let mut x = vec![1.0; cols];
             x[9] = bad;
@@ -487,7 +503,7 @@ mod tests {
             weights[70] = bad;
             let data = bytes(&weights);
             let w = DenseMatrix::new(64, cols, DenseType::F32, &data).unwrap();
-            assert!(CoarseMatrix::new(&compute, &w).is_none());
+            assert!(CoarseMatrix::new(&compute, &w, &|_| ()).is_none());
         }
     }
 }

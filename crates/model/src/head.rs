@@ -21,7 +21,7 @@ impl Head {
         let view = weights.view();
         let coarse =
             if search && view.rows() >= MIN_SEARCHED_ROWS && weights.bits_per_weight() > 8.0 {
-                CoarseMatrix::new(compute, &view)
+                CoarseMatrix::new(compute, &view, &|rows| weights.release_rows(rows))
             } else {
                 None
             };

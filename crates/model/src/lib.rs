@@ -2,7 +2,7 @@
 //!
 //! [`load`] turns an open model file into a [`Model`]; [`Model::forward`] appends tokens to the key-value caches of one
 //! or more sequences and returns logits. This crate knows no text and no sampling, and starts no threads: arithmetic is
-//! `llm-kernels`', and the caller's [`Compute`](llm_kernels::Compute) brings the threads.
+//! `llm-kernels`', and the caller's [`Compute`] brings the threads.
 //!
 //! Results do not depend on how tokens are cut into batches: a prompt fed at once, in chunks, token by token or beside
 //! other sequences gives the same bits, on every instruction set and thread count.

@@ -1,5 +1,7 @@
 //! A projection: a ternary matrix fed with int8 activations, or a dense one fed with f32.
 
+use std::ops::Range;
+
 use llm_format::Bytes;
 use llm_kernels::{Compute, DenseMatrix, DenseType, KernelError, QuantizedRows, TernaryMatrix};
 
@@ -50,6 +52,13 @@ impl DenseTensor {
     /// Tells the system that the mapped pages need not stay in memory.
     pub(crate) fn release(&self) {
         self.bytes.release();
+    }
+
+    /// The same for the pages of some rows.
+    pub(crate) fn release_rows(&self, rows: Range<usize>) {
+        let row_bytes = self.bytes.len() / self.rows.max(1);
+        self.bytes
+            .release_part(rows.start * row_bytes..rows.end * row_bytes);
     }
 
     pub(crate) fn n_bytes(&self) -> usize {
