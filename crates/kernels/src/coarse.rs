@@ -2,15 +2,15 @@
 //! the rows that may be among them, and only those are multiplied exactly.
 //!
 //! # Why no row is missed
-//! Row `w` is stored as `a q` with int8 codes `q`, the vector `x` as `g / s` with int8 codes `g`. Write `e = w - a q` and
-//! `f = x - g / s` for what rounding lost. Then, in exact arithmetic, `w·x = (a / s) q·g + a q·f + e·x`, and by Cauchy and
-//! Schwarz, with `|a q| <= |w| + |e|`,
+//! Row `w` is stored as `a q` with int8 codes `q`, the vector `x` as `y = g / s + h / t` in two planes of int8 codes, the second
+//! for what the first leaves. Write `e = w - a q` and `f = x - y` for what rounding lost. Then, in exact arithmetic,
+//! `w·x = a q·y + a q·f + e·x`, and by Cauchy and Schwarz, with `|a q| <= |w| + |e|`,
 //!
 //! ```text
-//! |w·x - (a / s) q·g| <= (|w| + |e|) |f| + |e| |x|
+//! |w·x - a q·y| <= (|w| + |e|) |f| + |e| |x|
 //! ```
 //!
-//! `q·g` is an exact integer; scaling it to f32 rounds three times. The product that
+//! `q·g` and `q·h` are exact integers; scaling and adding them in f32 rounds seven times. The product that
 //! [`Compute::dense_matmul`] returns for the row differs from `w·x` by at most `γ |w| |x|`, where `γ` counts the roundings on the
 //! way of one term: its product, the additions of its lane and the folds. Together they give each row an interval that holds the
 //! returned product. Let `L` be the `k`-th largest lower end: `k` rows have products of at least `L`, so every row among the `k`
@@ -22,7 +22,6 @@ use std::ops::Range;
 
 use crate::aligned::{Line, fill_parts};
 use crate::disjoint::DisjointMut;
-use crate::quantize::scale_of;
 use crate::simd::LANES;
 use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
 use crate::{Compute, DenseMatrix, Kernels};
@@ -39,6 +38,9 @@ const WIDEN: f32 = 1.001;
 /// How far below the `k`-th product, relative to it, a row may lie and still be found: dividing by a temperature rounds, and may
 /// make products equal that lay a last place apart.
 const NEAR_TIE: f32 = 8.0 * UNIT_ROUNDOFF;
+
+/// The largest magnitude below which a plane is left to its bound: its scale would not be a normal number.
+const MIN_PLANE: f32 = 1e-30;
 
 /// Panels between two reports of what has been read.
 const PANELS_PER_REPORT: usize = 64;
@@ -240,21 +242,17 @@ impl Compute {
                 for p in panels {
                     let span = p * PANEL_ROWS..((p + 1) * PANEL_ROWS).min(rows);
                     for (t, input) in inputs.iter().enumerate() {
-                        let sums =
-                            self.kernels()
-                                .coarse_panel(coarse.panel(p), &input.codes, input.sum);
+                        let [high, low] = self.kernels().coarse_panel(
+                            coarse.panel(p),
+                            [&input.planes[0].codes, &input.planes[1].codes],
+                            [input.planes[0].sum, input.planes[1].sum],
+                        );
                         let part = t * rows + span.start..t * rows + span.end;
                         // SAFETY: the pool hands out every panel once, and the tokens' parts do not overlap.
                         let (lower, upper) =
                             unsafe { (lower.slice(part.clone()), upper.slice(part)) };
                         for (i, bound) in coarse.bounds[span.clone()].iter().enumerate() {
-                            let product = sums[i] as f32 * (bound.scale / input.scale);
-                            let width = input.width(bound, product);
-                            (lower[i], upper[i]) = (product - width, product + width);
-                            if !(lower[i].is_finite() && upper[i].is_finite()) {
-                                // Beyond f32: nothing is known of this row.
-                                (lower[i], upper[i]) = (f32::NEG_INFINITY, f32::INFINITY);
-                            }
+                            (lower[i], upper[i]) = input.interval(bound, [high[i], low[i]]);
                         }
                     }
                 }
@@ -296,14 +294,9 @@ impl Compute {
     }
 }
 
-/// A vector rounded to int8, and what the error bound needs of it.
+/// A vector rounded to two planes of int8, and what the error bound needs of it.
 struct Input {
-    /// Codes, padded with zeros to a multiple of [`LINE_INPUTS`].
-    codes: Vec<i8>,
-    /// The sum of the codes.
-    sum: i32,
-    /// What the vector was multiplied by before rounding.
-    scale: f32,
+    planes: [Plane; 2],
     /// At least its norm.
     norm: f32,
     /// At least the norm of what rounding lost.
@@ -312,35 +305,66 @@ struct Input {
     gamma: f32,
 }
 
+/// A rounded vector.
+struct Plane {
+    /// Codes, padded with zeros to a multiple of [`LINE_INPUTS`].
+    codes: Vec<i8>,
+    /// The sum of the codes.
+    sum: i32,
+    /// What the vector was multiplied by before rounding.
+    scale: f32,
+}
+
+impl Plane {
+    /// Rounds `rest`, of which only what was lost stays.
+    fn of(kernels: Kernels, rest: &mut [f64]) -> Self {
+        let x: Vec<f32> = rest.iter().map(|&x| x as f32).collect();
+        let mut codes = vec![0; x.len().next_multiple_of(LINE_INPUTS)];
+        let absmax = kernels.absmax(&x);
+        let scale = if absmax > MIN_PLANE {
+            127.0 / absmax
+        } else {
+            1.0
+        };
+        let sum = kernels.quantize(&x, scale, &mut codes);
+        for (rest, &code) in rest.iter_mut().zip(&codes) {
+            *rest -= f64::from(code) / f64::from(scale);
+        }
+        Self { codes, sum, scale }
+    }
+}
+
 impl Input {
     fn new(kernels: Kernels, x: &[f32]) -> Self {
-        let mut codes = vec![0; x.len().next_multiple_of(LINE_INPUTS)];
-        let scale = scale_of(kernels.absmax(x));
-        let sum = kernels.quantize(x, scale, &mut codes);
-        let inverse = 1.0 / f64::from(scale);
-        let (mut norm, mut lost) = (0.0, 0.0);
-        for (&x, &code) in x.iter().zip(&codes) {
-            let x = f64::from(x);
-            norm += x * x;
-            lost += (x - f64::from(code) * inverse).powi(2);
-        }
+        let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt() as f32 * WIDEN;
+        let mut rest: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+        let whole = norm(&rest);
+        let planes = [(); 2].map(|()| Plane::of(kernels, &mut rest));
         // One product, the additions of a lane, five folds; doubled for good measure.
         let roundings = (1 + x.len().div_ceil(LANES) + 5) as f32;
         Self {
-            codes,
-            sum,
-            scale,
-            norm: norm.sqrt() as f32 * WIDEN,
-            lost: lost.sqrt() as f32 * WIDEN,
+            planes,
+            norm: whole,
+            lost: norm(&rest),
             gamma: 2.0 * roundings * UNIT_ROUNDOFF,
         }
     }
 
-    /// Half the width of a row's interval around its coarse product.
-    fn width(&self, row: &RowBound, product: f32) -> f32 {
+    /// The interval that holds a row's product; `sums`: of its codes with the planes'.
+    fn interval(&self, row: &RowBound, sums: [i32; 2]) -> (f32, f32) {
+        let term = |plane: usize| sums[plane] as f32 * (row.scale / self.planes[plane].scale);
+        let (high, low) = (term(0), term(1));
+        let rounding = 8.0 * UNIT_ROUNDOFF * (high.abs() + low.abs());
         let exact =
             row.norm * (self.lost + self.gamma * self.norm) + row.lost * (self.lost + self.norm);
-        exact * WIDEN + 8.0 * UNIT_ROUNDOFF * product.abs() + f32::MIN_POSITIVE
+        let width = exact * WIDEN + rounding + f32::MIN_POSITIVE;
+        let (lower, upper) = (high + low - width, high + low + width);
+        if lower.is_finite() && upper.is_finite() {
+            (lower, upper)
+        } else {
+            // Beyond f32: nothing is known of this row.
+            (f32::NEG_INFINITY, f32::INFINITY)
+        }
     }
 }
 

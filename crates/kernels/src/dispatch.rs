@@ -116,13 +116,15 @@ impl Kernels {
     }
 
     /// [`portable::coarse_panel`].
-    pub(crate) fn coarse_panel(self, panel: &[Line], x: &[i8], x_sum: i32) -> [i32; PANEL_ROWS] {
-        assert_eq!(
-            x.len(),
-            panel.len() * COARSE_INPUTS,
-            "panel of another width"
-        );
-        dispatch!(self, coarse_panel(panel, x, x_sum))
+    pub(crate) fn coarse_panel(
+        self,
+        panel: &[Line],
+        x: [&[i8]; 2],
+        x_sums: [i32; 2],
+    ) -> [[i32; PANEL_ROWS]; 2] {
+        let fits = |x: &[i8]| x.len() == panel.len() * COARSE_INPUTS;
+        assert!(x.into_iter().all(fits), "panel of another width");
+        dispatch!(self, coarse_panel(panel, x, x_sums))
     }
 
     /// [`dot::dot_rows`](crate::dot::dot_rows).

@@ -45,16 +45,23 @@ fn panel_times_row<'a>(
     sums
 }
 
-/// Sums of code x activation of a panel's rows; the codes of [`CoarseMatrix`](crate::CoarseMatrix) are stored plus 128.
+/// Sums of code x activation of a panel's rows, for each of two planes of activations; the codes of
+/// [`CoarseMatrix`](crate::CoarseMatrix) are stored plus 128.
 ///
-/// `x`: a row of activations, padded as the panel is; `x_sum`: their sum.
-pub(crate) fn coarse_panel(panel: &[Line], x: &[i8], x_sum: i32) -> [i32; PANEL_ROWS] {
+/// `x`: the planes, padded as the panel is; `x_sums`: their sums.
+pub(crate) fn coarse_panel(
+    panel: &[Line],
+    x: [&[i8]; 2],
+    x_sums: [i32; 2],
+) -> [[i32; PANEL_ROWS]; 2] {
     // |sum| <= 255 x 128 x 2^16 inputs < 2^31.
-    let mut sums = [-128 * x_sum; PANEL_ROWS];
-    for (line, x) in panel.iter().zip(x.as_chunks::<COARSE_INPUTS>().0) {
-        for (sum, codes) in sums.iter_mut().zip(line.0.as_chunks::<COARSE_INPUTS>().0) {
-            for (code, x) in codes.iter().zip(x) {
-                *sum += i32::from(*code) * i32::from(*x);
+    let mut sums = x_sums.map(|x_sum| [-128 * x_sum; PANEL_ROWS]);
+    for (sums, x) in sums.iter_mut().zip(x) {
+        for (line, x) in panel.iter().zip(x.as_chunks::<COARSE_INPUTS>().0) {
+            for (sum, codes) in sums.iter_mut().zip(line.0.as_chunks::<COARSE_INPUTS>().0) {
+                for (code, x) in codes.iter().zip(x) {
+                    *sum += i32::from(*code) * i32::from(*x);
+                }
             }
         }
     }

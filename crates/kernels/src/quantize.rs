@@ -139,7 +139,7 @@ impl Compute {
 }
 
 /// The scale of a row whose largest magnitude is `absmax`; NaN stays NaN.
-pub(crate) fn scale_of(absmax: f32) -> f32 {
+fn scale_of(absmax: f32) -> f32 {
     127.0
         / if absmax < MIN_ABSMAX {
             MIN_ABSMAX

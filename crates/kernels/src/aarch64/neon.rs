@@ -95,22 +95,31 @@ fn panel_times_rows<const N: usize>(
 
 /// [`portable::coarse_panel`](crate::portable::coarse_panel); the lengths are checked by the dispatcher.
 #[target_feature(enable = "neon,dotprod")]
-pub(crate) fn coarse_panel(panel: &[Line], x: &[i8], _x_sum: i32) -> [i32; PANEL_ROWS] {
+pub(crate) fn coarse_panel(
+    panel: &[Line],
+    x: [&[i8]; 2],
+    _x_sums: [i32; 2],
+) -> [[i32; PANEL_ROWS]; 2] {
     let offset = vdupq_n_u8(0x80);
-    let mut sums = [vdupq_n_s32(0); QUARTERS];
-    for (line, x) in panel.iter().zip(x.as_chunks::<4>().0) {
+    let mut sums = [[vdupq_n_s32(0); QUARTERS]; 2];
+    let planes = x.map(|x| x.as_chunks::<4>().0);
+    for ((line, high), low) in panel.iter().zip(planes[0]).zip(planes[1]) {
         prefetch(line.0.as_ptr().wrapping_add(PREFETCH_BYTES));
-        let inputs = vdupq_n_s32(i32::from_le_bytes(x.map(i8::cast_unsigned)));
-        for (sum, codes) in sums.iter_mut().zip(load_line(line)) {
-            // Codes are stored plus 128: turning the top bit makes them signed.
-            let signed = vreinterpretq_s8_u8(veorq_u8(codes, offset));
-            *sum = dot(*sum, signed, vreinterpretq_s8_s32(inputs));
+        // Codes are stored plus 128: turning the top bit makes them signed.
+        let codes = load_line(line).map(|codes| vreinterpretq_s8_u8(veorq_u8(codes, offset)));
+        for (sums, x) in sums.iter_mut().zip([high, low]) {
+            let x = vdupq_n_s32(i32::from_le_bytes(x.map(i8::cast_unsigned)));
+            for (sum, codes) in sums.iter_mut().zip(codes) {
+                *sum = dot(*sum, codes, vreinterpretq_s8_s32(x));
+            }
         }
     }
-    let mut out = [0; PANEL_ROWS];
-    for (out, sum) in out.as_chunks_mut::<4>().0.iter_mut().zip(sums) {
-        // SAFETY: four sums are one register.
-        unsafe { vst1q_s32(out.as_mut_ptr(), sum) };
+    let mut out = [[0; PANEL_ROWS]; 2];
+    for (out, sums) in out.iter_mut().zip(sums) {
+        for (out, sum) in out.as_chunks_mut::<4>().0.iter_mut().zip(sums) {
+            // SAFETY: four sums are one register.
+            unsafe { vst1q_s32(out.as_mut_ptr(), sum) };
+        }
     }
     out
 }

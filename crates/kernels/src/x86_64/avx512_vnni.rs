@@ -49,34 +49,41 @@ pub(crate) fn ternary_tile(
 
 /// [`portable::coarse_panel`](crate::portable::coarse_panel); the lengths are checked by the dispatcher.
 #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vnni")]
-pub(crate) fn coarse_panel(panel: &[Line], x: &[i8], x_sum: i32) -> [i32; PANEL_ROWS] {
-    // Four chains hide the latency of `vpdpbusd`.
-    let mut sums = [_mm512_setzero_si512(); 4];
-    for (lines, x) in panel
-        .as_chunks::<4>()
+pub(crate) fn coarse_panel(
+    panel: &[Line],
+    x: [&[i8]; 2],
+    x_sums: [i32; 2],
+) -> [[i32; PANEL_ROWS]; 2] {
+    // Two chains for each plane hide the latency of `vpdpbusd`.
+    let mut sums = [[_mm512_setzero_si512(); 2]; 2];
+    let planes = x.map(|x| x.as_chunks::<8>().0);
+    for ((lines, high), low) in panel
+        .as_chunks::<2>()
         .0
         .iter()
-        .zip(x.as_chunks::<LINE_INPUTS>().0)
+        .zip(planes[0])
+        .zip(planes[1])
     {
-        let x = x.as_ptr().cast::<i32>();
         for (i, line) in lines.iter().enumerate() {
-            // SAFETY: the 16 activations of four lines are four groups of four bytes.
-            let x = unsafe { broadcast(x.add(i)) };
-            sums[i] = _mm512_dpbusd_epi32(sums[i], load_line(line), x);
+            let codes = load_line(line);
+            // SAFETY: the eight activations of two lines are two groups of four bytes.
+            let (high, low) = unsafe {
+                (
+                    broadcast(high.as_ptr().cast::<i32>().add(i)),
+                    broadcast(low.as_ptr().cast::<i32>().add(i)),
+                )
+            };
+            sums[0][i] = _mm512_dpbusd_epi32(sums[0][i], codes, high);
+            sums[1][i] = _mm512_dpbusd_epi32(sums[1][i], codes, low);
         }
     }
-    let sum = _mm512_add_epi32(
-        _mm512_add_epi32(sums[0], sums[1]),
-        _mm512_add_epi32(sums[2], sums[3]),
-    );
-    let mut out = [0; PANEL_ROWS];
-    // SAFETY: 16 sums are one register; unaligned store.
-    unsafe {
-        _mm512_storeu_si512(
-            out.as_mut_ptr().cast(),
-            _mm512_sub_epi32(sum, _mm512_set1_epi32(128 * x_sum)),
-        )
-    };
+    let mut out = [[0; PANEL_ROWS]; 2];
+    for plane in 0..2 {
+        let sum = _mm512_add_epi32(sums[plane][0], sums[plane][1]);
+        let sum = _mm512_sub_epi32(sum, _mm512_set1_epi32(128 * x_sums[plane]));
+        // SAFETY: 16 sums are one register; unaligned store.
+        unsafe { _mm512_storeu_si512(out[plane].as_mut_ptr().cast(), sum) };
+    }
     out
 }
 
