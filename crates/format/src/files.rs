@@ -16,7 +16,7 @@ pub(crate) type JsonObject = JsonMap<String, Value>;
 /// is not a regular file is refused before it is opened, because opening a pipe blocks.
 pub(crate) fn map_file(path: &Path) -> Result<Map, FormatError> {
     let (file, _) = open_regular(path)?;
-    Map::of_file(&file).map_err(|source| io_error(path, source))
+    Map::of_file(file).map_err(|source| io_error(path, source))
 }
 
 /// Reads a UTF-8 text file of at most `cap` bytes, without a byte order mark.

@@ -13,20 +13,21 @@ pub(crate) struct Map {
 }
 
 enum Storage {
-    Mapped(Mmap),
+    /// The file too: some reads are better not made through the map.
+    Mapped(Mmap, File),
     Owned(Vec<u8>),
 }
 
 impl Map {
     /// Maps a regular file that the caller has checked to be one. Empty files give no bytes.
-    pub(crate) fn of_file(file: &File) -> io::Result<Self> {
+    pub(crate) fn of_file(file: File) -> io::Result<Self> {
         // SAFETY: the mapping is read-only and private to this struct, which hands out shared
         // slices only. What cannot be excluded is another process changing or truncating the file
         // meanwhile; bytes are plain data here, so a change yields other numbers, and a truncation
         // ends this process by a signal (as it would any program that maps files).
-        let mapped = unsafe { Mmap::map(file) }?;
+        let mapped = unsafe { Mmap::map(&file) }?;
         Ok(Self {
-            storage: Storage::Mapped(mapped),
+            storage: Storage::Mapped(mapped, file),
         })
     }
 
@@ -40,9 +41,25 @@ impl Map {
     /// All bytes of the file.
     pub(crate) fn as_slice(&self) -> &[u8] {
         match &self.storage {
-            Storage::Mapped(map) => map,
+            Storage::Mapped(map, _) => map,
             Storage::Owned(bytes) => bytes,
         }
+    }
+
+    /// Copies the bytes from `start` on to `out`, without mapping their pages where the system can; `false` when they do not
+    /// lie in the file.
+    pub(crate) fn read_at(&self, start: usize, out: &mut [u8]) -> bool {
+        #[cfg(unix)]
+        if let Storage::Mapped(_, file) = &self.storage {
+            use std::os::unix::fs::FileExt;
+            if file.read_exact_at(out, start as u64).is_ok() {
+                return true;
+            }
+        }
+        let source = start
+            .checked_add(out.len())
+            .and_then(|end| self.as_slice().get(start..end));
+        source.map(|bytes| out.copy_from_slice(bytes)).is_some()
     }
 
     /// Tells the operating system that the pages of `range` may leave memory; they are read from
@@ -50,7 +67,7 @@ impl Map {
     #[cfg(unix)]
     pub(crate) fn release(&self, range: &Range<usize>) {
         let inside = range.start < range.end && range.end <= self.as_slice().len();
-        if let (Storage::Mapped(map), true) = (&self.storage, inside) {
+        if let (Storage::Mapped(map, _), true) = (&self.storage, inside) {
             // SAFETY: the map is file-backed and never written to, so dropping its pages does not
             // change what a read sees: it faults the same bytes in again. That also holds for
             // neighbours on the first and last page, which may be read at the same time.

@@ -52,6 +52,21 @@ impl Bytes {
         self.map.release(&self.range);
     }
 
+    /// Copies the bytes of `part`, counted from the start of these, to `out`. Unlike a read of the slice this leaves no page of
+    /// the file mapped, which is what a few rows out of a large matrix want.
+    ///
+    /// # Panics
+    /// When the part does not lie in these bytes.
+    pub fn read_part(&self, start: usize, out: &mut [u8]) {
+        let inside = start
+            .checked_add(out.len())
+            .is_some_and(|end| end <= self.len());
+        assert!(
+            inside && self.map.read_at(self.range.start + start, out),
+            "part outside of the bytes"
+        );
+    }
+
     /// The same for a part, `part` counted from the start of these bytes.
     pub fn release_part(&self, part: Range<usize>) {
         let end = self

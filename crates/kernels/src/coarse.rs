@@ -24,7 +24,7 @@ use crate::aligned::{Line, fill_parts};
 use crate::disjoint::DisjointMut;
 use crate::simd::LANES;
 use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
-use crate::{Compute, DenseMatrix, Kernels};
+use crate::{Compute, DenseMatrix, DenseType, Kernels};
 
 /// Inputs of a line of codes: 16 rows of four.
 pub(crate) const COARSE_INPUTS: usize = 4;
@@ -61,6 +61,8 @@ pub const MAX_TOP: usize = 256;
 pub struct CoarseMatrix {
     rows: usize,
     cols: usize,
+    /// Of the exact weights.
+    dtype: DenseType,
     lines: Vec<Line>,
     bounds: Vec<RowBound>,
 }
@@ -124,6 +126,7 @@ impl CoarseMatrix {
         finite.then_some(Self {
             rows: w.rows(),
             cols: w.cols(),
+            dtype: w.dtype(),
             lines,
             bounds,
         })
@@ -144,6 +147,9 @@ impl CoarseMatrix {
 fn panel_lines(cols: usize) -> usize {
     cols.next_multiple_of(LINE_INPUTS) / COARSE_INPUTS
 }
+
+/// Copies the bytes of an exact row, by its index, to a buffer of their length.
+pub type RowReader<'a> = dyn Fn(usize, &mut [u8]) + Sync + 'a;
 
 /// The rows that may be among the largest, and their exact products.
 pub type TopRows = Vec<(u32, f32)>;
@@ -185,44 +191,45 @@ impl Compute {
         square[0].sqrt() * WIDEN + f32::MIN_POSITIVE.sqrt()
     }
 
-    /// For each of `n` rows of `x`, `[n][cols]`: a list of rows of `w`, by index, that holds the `k` with the largest products and
-    /// all that tie with the last of them, be it by a last place, each with the very product that [`dense_matmul`](Self::dense_matmul) gives.
+    /// For each of `n` rows of `x`, `[n][cols]`: a list of rows of the matrix, by index, that holds the `k` with the largest products
+    /// and all that tie with the last of them, be it by a last place, each with the very product that
+    /// [`dense_matmul`](Self::dense_matmul) gives. `exact` brings the rows that the bound does not exclude.
     ///
     /// Returns `false` where the bound leaves too many rows or `x` is not finite; `out` is then of no use, and the whole product
     /// is to be computed.
     ///
     /// # Panics
-    /// When lengths do not fit, `coarse` is of another matrix's shape, or `k` is not within 1..=[`MAX_TOP`].
+    /// When lengths do not fit, or `k` is not within 1..=[`MAX_TOP`].
     pub fn top_rows(
         &self,
-        w: &DenseMatrix<'_>,
         coarse: &CoarseMatrix,
+        exact: &RowReader<'_>,
         x: &[f32],
         n: usize,
         k: usize,
         out: &mut Vec<TopRows>,
     ) -> bool {
-        assert!(
-            (coarse.rows, coarse.cols) == (w.rows(), w.cols()),
-            "coarse copy of another matrix"
-        );
-        assert_eq!(x.len(), n * w.cols(), "x is not [n][cols]");
+        let (rows, cols) = (coarse.rows, coarse.cols);
+        assert_eq!(x.len(), n * cols, "x is not [n][cols]");
         assert!((1..=MAX_TOP).contains(&k), "k out of range");
         let inputs: Vec<Input> = x
-            .chunks_exact(w.cols())
+            .chunks_exact(cols)
             .map(|x| Input::new(self.kernels(), x))
             .collect();
         if !inputs.iter().all(|input| input.norm.is_finite()) {
             return false;
         }
         out.resize_with(n, TopRows::new);
-        self.with_scratch(2 * n * w.rows(), |ends| {
-            let (lower, upper) = ends.split_at_mut(n * w.rows());
+        self.with_scratch(2 * n * rows, |ends| {
+            let (lower, upper) = ends.split_at_mut(n * rows);
             self.intervals(coarse, &inputs, lower, upper);
             (0..n).all(|t| {
-                let rows = t * w.rows()..(t + 1) * w.rows();
-                let x = &x[t * w.cols()..][..w.cols()];
-                self.rescore(w, x, &lower[rows.clone()], &upper[rows], k, &mut out[t])
+                let span = t * rows..(t + 1) * rows;
+                let few = candidates(&lower[span.clone()], &upper[span], k, &mut out[t]);
+                if few {
+                    self.rescore(coarse, exact, &x[t * cols..][..cols], &mut out[t]);
+                }
+                few
             })
         })
     }
@@ -259,39 +266,39 @@ impl Compute {
             });
     }
 
-    /// Candidates by their intervals, with their exact products; `false` when they are too many.
-    fn rescore(
-        &self,
-        w: &DenseMatrix<'_>,
-        x: &[f32],
-        lower: &[f32],
-        upper: &[f32],
-        k: usize,
-        out: &mut TopRows,
-    ) -> bool {
-        let threshold = kth_largest(lower, k);
-        let threshold = threshold - NEAR_TIE * threshold.abs() - f32::MIN_POSITIVE;
-        out.clear();
-        let candidates = upper
-            .iter()
-            .enumerate()
-            .filter(|&(_, &end)| end >= threshold);
-        // Indices fit: a vocabulary has far fewer than 2^32 rows.
-        out.extend(candidates.map(|(row, _)| (row as u32, 0.0)));
-        if out.len() > (w.rows() / MAX_CANDIDATE_SHARE).max(k) {
-            return false;
-        }
+    /// Fills in the exact products of the candidates.
+    fn rescore(&self, coarse: &CoarseMatrix, exact: &RowReader<'_>, x: &[f32], out: &mut TopRows) {
+        let Some(row_bytes) = coarse.dtype.row_bytes(coarse.cols) else {
+            unreachable!("the coarse copy was made of rows of this type and width");
+        };
         let len = out.len();
         let out = DisjointMut::new(out);
         self.pool().run(len, 8, &|range| {
+            let mut bytes = vec![0; row_bytes];
             // SAFETY: the pool hands out every candidate once.
             for (row, product) in unsafe { out.slice(range) } {
-                let row = *row as usize;
-                self.dense_rows(w, row..row + 1, x, 1, std::slice::from_mut(product));
+                exact(*row as usize, &mut bytes);
+                match DenseMatrix::new(1, coarse.cols, coarse.dtype, &bytes) {
+                    Ok(w) => self.dense_rows(&w, 0..1, x, 1, std::slice::from_mut(product)),
+                    Err(_) => unreachable!("a row of this type and width has these bytes"),
+                }
             }
         });
-        true
     }
+}
+
+/// Lists the rows whose intervals reach among the `k` largest; `false` when they are too many.
+fn candidates(lower: &[f32], upper: &[f32], k: usize, out: &mut TopRows) -> bool {
+    let threshold = kth_largest(lower, k);
+    let threshold = threshold - NEAR_TIE * threshold.abs() - f32::MIN_POSITIVE;
+    out.clear();
+    let reaching = upper
+        .iter()
+        .enumerate()
+        .filter(|&(_, &end)| end >= threshold);
+    // Indices fit: a vocabulary has far fewer than 2^32 rows.
+    out.extend(reaching.map(|(row, _)| (row as u32, 0.0)));
+    out.len() <= (upper.len() / MAX_CANDIDATE_SHARE).max(k)
 }
 
 /// A vector rounded to two planes of int8, and what the error bound needs of it.
@@ -402,6 +409,11 @@ mod tests {
             .collect()
     }
 
+    fn reader<'a>(w: &DenseMatrix<'a>) -> impl Fn(usize, &mut [u8]) + Sync + 'a {
+        let w = *w;
+        move |row, out| out.copy_from_slice(w.rows_at(row, 1))
+    }
+
     /// The `k` best of the whole product, and all that tie with the last of them.
     fn best(products: &[f32], k: usize) -> Vec<(u32, f32)> {
         let mut sorted = products.to_vec();
@@ -426,7 +438,7 @@ mod tests {
             compute.dense_matmul(&w, x, n, &mut whole);
             let coarse = CoarseMatrix::new(&compute, &w, &|_| ()).unwrap();
             let mut out = Vec::new();
-            if !compute.top_rows(&w, &coarse, x, n, k, &mut out) {
+            if !compute.top_rows(&coarse, &reader(&w), x, n, k, &mut out) {
                 continue;
             }
             for (t, found) in out.iter().enumerate() {
@@ -522,7 +534,7 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY] {
             let mut x = vec![1.0; cols];
             x[9] = bad;
-            assert!(!compute.top_rows(&w, &coarse, &x, 1, 1, &mut Vec::new()));
+            assert!(!compute.top_rows(&coarse, &reader(&w), &x, 1, 1, &mut Vec::new()));
             let mut weights = vec![0.5; 64 * cols];
             weights[70] = bad;
             let data = bytes(&weights);

@@ -33,7 +33,7 @@ mod aarch64;
 mod x86_64;
 
 pub use attention::{AttentionSpec, KV_BLOCK, KvView};
-pub use coarse::{CoarseMatrix, MAX_TOP, TopRows};
+pub use coarse::{CoarseMatrix, MAX_TOP, RowReader, TopRows};
 pub use compute::{Activation, Compute, RopePairing};
 pub use dense::{DenseMatrix, DenseType};
 pub use error::KernelError;

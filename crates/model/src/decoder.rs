@@ -100,7 +100,6 @@ impl Decoder {
     /// Returns the number of rows.
     fn embed(&self, batch: &[BatchEntry<'_>], scratch: &mut Scratch) -> usize {
         let n_embd = self.config.n_embd;
-        let embedding = self.embedding.view();
         let n = batch.iter().map(|entry| entry.tokens.len()).sum();
         scratch.x.resize(n * n_embd, 0.0);
         scratch.cos.clear();
@@ -108,7 +107,8 @@ impl Decoder {
         let mut rows = scratch.x.chunks_exact_mut(n_embd);
         for entry in batch {
             for ((i, &id), row) in entry.tokens.iter().enumerate().zip(&mut rows) {
-                embedding.dequantize_row(id as usize, row);
+                self.embedding
+                    .row_values(id as usize, &mut scratch.bytes, row);
                 self.rope
                     .push_row(entry.cache.len() + i, &mut scratch.cos, &mut scratch.sin);
             }

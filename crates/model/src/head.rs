@@ -1,14 +1,9 @@
 //! The output head: from hidden states to logits.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use llm_kernels::{CoarseMatrix, Compute, MAX_TOP, TopRows};
+use llm_kernels::{CoarseMatrix, Compute, MAX_TOP};
 
 use crate::linear::DenseTensor;
 use crate::logits::Logits;
-
-/// Rows after which the pages that they were read from are let go: each may have brought its neighbours into memory.
-const ROWS_KEPT: usize = 2048;
 
 /// Vocabularies below this size are multiplied whole: the search would not pay.
 const MIN_SEARCHED_ROWS: usize = 8192;
@@ -17,8 +12,6 @@ const MIN_SEARCHED_ROWS: usize = 8192;
 pub(crate) struct Head {
     weights: DenseTensor,
     coarse: Option<CoarseMatrix>,
-    /// Rows of the mapped weights read since their pages were last let go.
-    rows_read: AtomicUsize,
 }
 
 impl Head {
@@ -35,11 +28,7 @@ impl Head {
         if coarse.is_some() {
             weights.release();
         }
-        Self {
-            weights,
-            coarse,
-            rows_read: AtomicUsize::new(0),
-        }
+        Self { weights, coarse }
     }
 
     /// Bytes of the int8 copy.
@@ -85,28 +74,13 @@ impl Head {
     ) {
         if let Some(coarse) = &self.coarse
             && (1..=MAX_TOP).contains(&k)
-            && logits.search(n, |lists| self.search(compute, coarse, hidden, n, k, lists))
+            && logits.search(n, |lists| {
+                let exact = |row: usize, bytes: &mut [u8]| self.weights.read_row(row, bytes);
+                compute.top_rows(coarse, &exact, hidden, n, k, lists)
+            })
         {
             return;
         }
         self.all(compute, hidden, n, logits);
-    }
-
-    fn search(
-        &self,
-        compute: &Compute,
-        coarse: &CoarseMatrix,
-        hidden: &[f32],
-        n: usize,
-        k: usize,
-        lists: &mut Vec<TopRows>,
-    ) -> bool {
-        let found = compute.top_rows(&self.weights.view(), coarse, hidden, n, k, lists);
-        let rows: usize = lists.iter().map(Vec::len).sum();
-        if self.rows_read.fetch_add(rows, Ordering::Relaxed) + rows > ROWS_KEPT {
-            self.weights.release();
-            self.rows_read.store(0, Ordering::Relaxed);
-        }
-        found
     }
 }

@@ -103,6 +103,7 @@ pub struct Scratch {
     pub(crate) projected: Vec<f32>,
     pub(crate) cos: Vec<f32>,
     pub(crate) sin: Vec<f32>,
+    pub(crate) bytes: Vec<u8>,
     pub(crate) quantized: QuantizedRows,
 }
 

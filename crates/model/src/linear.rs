@@ -54,7 +54,21 @@ impl DenseTensor {
         self.bytes.release();
     }
 
-    /// The same for the pages of some rows.
+    /// Copies the bytes of a row to `out`, as long as it is; its pages stay unmapped.
+    pub(crate) fn read_row(&self, row: usize, out: &mut [u8]) {
+        self.bytes.read_part(row * out.len(), out);
+    }
+
+    /// Copies a row to `bytes`, a buffer to be reused, and its values to `out`.
+    pub(crate) fn row_values(&self, row: usize, bytes: &mut Vec<u8>, out: &mut [f32]) {
+        bytes.resize(self.bytes.len() / self.rows.max(1), 0);
+        self.read_row(row, bytes);
+        DenseMatrix::new(1, self.cols, self.dtype, bytes)
+            .expect("the length was checked when the tensor was made")
+            .dequantize_row(0, out);
+    }
+
+    /// Tells the system that the mapped pages of some rows need not stay in memory.
     pub(crate) fn release_rows(&self, rows: Range<usize>) {
         let row_bytes = self.bytes.len() / self.rows.max(1);
         self.bytes
