@@ -1,6 +1,6 @@
 // Synthetic models: folders in the layout of the official BitNet models, with random weights. What they say is nonsense; what
 // they cost to run is what a model of that shape costs.
-import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { layerTensors, SHAPES } from './shapes.js';
@@ -108,6 +108,7 @@ function writeWeights(place, tensors, onProgress) {
       writeTensor(file, tensor, buffer, random);
       onProgress(tensor.offsets[1], total);
     }
+    fsyncSync(file);
   } finally {
     closeSync(file);
   }
@@ -157,7 +158,7 @@ export function makeModel(name, folder, onProgress = () => {}) {
   mkdirSync(unfinished);
   try {
     for (const [file, content] of Object.entries({ 'config.json': config(shape), ...tokenizerFiles(shape) })) {
-      writeFileSync(path.join(unfinished, file), JSON.stringify(content));
+      writeFileSync(path.join(unfinished, file), JSON.stringify(content), { flush: true });
     }
     writeWeights(path.join(unfinished, 'model.safetensors'), tensors, onProgress);
     renameSync(unfinished, folder);
