@@ -345,7 +345,10 @@ export class BitNetLoader extends BaseLoader {
   checkBitNetInstallation(): Promise<boolean>;
   getCliPath(): string;
   buildBitNet(): Promise<void>;
+  /** Path of a model that is on the disk already; rejects with `DOWNLOAD_FAILED` otherwise. */
   downloadModel(modelId: string, quantType?: QuantType): Promise<string>;
+  /** Always rejects with `UNSUPPORTED_FORMAT`: load() takes Hugging Face folders as they are. */
+  convertModel(modelPath: string, outputPath: string, quantType?: QuantType): Promise<string>;
 }
 
 /** Answers with fixed sentences, for tests of programs around a model. */

@@ -183,6 +183,14 @@ test('G13: models laid out by the upstream script are found by each of their ids
   }
 });
 
+test('convertModel() says that no conversion is needed', async () => {
+  const loader = new BitNetLoader();
+  await assert.rejects(loader.convertModel('./model-folder', './out.gguf'), {
+    code: 'UNSUPPORTED_FORMAT',
+    message: /^Failed to convert model: .*load\(\) takes \.\/model-folder as it is/,
+  });
+});
+
 test('G14: quant types are taken on their processor and refused elsewhere, naming the supported ones', async () => {
   const loader = new BitNetLoader();
   const [own, foreign] = process.arch === 'arm64' ? ['tl1', 'tl2'] : ['tl2', 'tl1'];

@@ -193,6 +193,16 @@ export class BitNetLoader extends BaseLoader {
       { modelId, lookedIn: places },
     );
   }
+
+  /** Always refused: Hugging Face folders load as they are, and writing GGUF files is not part of this version. */
+  async convertModel(modelPath, outputPath, quantType = 'i2_s') {
+    throw new ModelError(
+      `Failed to convert model: this version does not write ${quantType} files. load() takes ${modelPath} as it is, a Hugging Face folder or ` +
+        'a GGUF file, with no conversion',
+      'UNSUPPORTED_FORMAT',
+      { modelPath, outputPath, quantType },
+    );
+  }
 }
 
 export default BitNetLoader;
