@@ -162,6 +162,9 @@ impl Compute {
     pub fn dense_matmul(&self, w: &DenseMatrix<'_>, x: &[f32], n: usize, out: &mut [f32]) {
         assert_eq!(x.len(), n * w.cols(), "x is not [n][cols]");
         assert_eq!(out.len(), n * w.rows(), "out is not [n][rows]");
+        if n == 0 {
+            return;
+        }
         self.with_scratch(x.len(), |aligned| {
             aligned.copy_from_slice(x);
             self.dense_aligned(w, aligned, n, out);

@@ -293,6 +293,10 @@ impl Decoder {
             first = end;
         }
         let rows = projected.len() / n_embd;
+        if rows == 0 {
+            logits.reset(0, self.config.n_vocab);
+            return;
+        }
         normed.resize(projected.len(), 0.0);
         compute.rms_norm(
             projected,
@@ -302,8 +306,8 @@ impl Decoder {
             normed,
         );
         match top {
-            Some(k) if rows > 0 => self.head.top(compute, normed, rows, k, logits),
-            _ => self.head.all(compute, normed, rows, logits),
+            Some(k) => self.head.top(compute, normed, rows, k, logits),
+            None => self.head.all(compute, normed, rows, logits),
         }
     }
 }
