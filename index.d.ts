@@ -104,6 +104,11 @@ export interface GenerateOptions extends SamplingOptions {
   signal?: AbortSignal;
   /** Alias of `signal`. */
   abortSignal?: AbortSignal;
+  /**
+   * Measure the energy of the call: `usage.joules` of the result. The counters are the machine's, so other work at the same time is
+   * in the figure. @default false
+   */
+  energy?: boolean;
   /** Called with each piece of text. */
   onToken?: (text: string) => void;
 }
@@ -127,6 +132,11 @@ export interface Usage {
   cachedTokens: number;
   completionTokens: number;
   totalTokens: number;
+  /**
+   * With the option `energy`: joules that the processor packages and their memory took from the call to its end (Linux powercap,
+   * RAPL); null where the machine has no such counters or keeps them from this user.
+   */
+  joules?: number | null;
 }
 
 /** Milliseconds of wall clock. */

@@ -1,8 +1,10 @@
 // The table of options: each one acts, or is refused.
 import assert from 'node:assert/strict';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { BitNetLoader, LLMRouter } from 'llm-runner-router';
+import { startEnergyMeter } from '../lib/energy.js';
 import { allowed, OPTIONS } from '../lib/options.js';
 import { loadDemo, ORACLE, ROOT, sleep, temporaryFolder } from './support/models.js';
 import { runModule } from './support/run.js';
@@ -33,6 +35,7 @@ const TESTED_ELSEWHERE = {
   stop: 'stop strings end an answer before them, also across token borders',
   signal: 'aborting stops the engine, and the error holds the text so far',
   onToken: 'aborting stops the engine, and the error holds the text so far',
+  energy: 'energy adds the joules of the call to its usage, and null where the machine cannot tell',
   ignoreEos: 'ignoreEos goes on after the end of the answer',
   contextOverflow: 'contextOverflow decides what happens to a prompt that does not fit',
   modelId: 'C4: every call shape reaches the model',
@@ -74,6 +77,38 @@ test('sampling options of load() are the defaults of the model, and a call wins 
   }
   const { model } = await loadDemo({ temperature: 1 });
   assert.equal((await model.generate(PROMPT, { ...SAMPLED, temperature: 0 })).text, greedy.text);
+});
+
+test('energy adds the joules of the call to its usage, and null where the machine cannot tell', async () => {
+  const { model } = await loadDemo();
+  const { usage } = await model.generate(PROMPT, { ...SAMPLED, energy: true });
+  const machineTells = startEnergyMeter()() !== null;
+  if (machineTells) assert.ok(usage.joules > 0, String(usage.joules));
+  else assert.equal(usage.joules, null);
+  assert.ok(!('joules' in (await model.generate(PROMPT, SAMPLED)).usage));
+  const { router, model: cached } = await loadDemo({}, { cache: true });
+  for (let i = 0; i < 2; i += 1) assert.equal((await router.generate(PROMPT, { ...SAMPLED, modelId: cached.id, energy: true })).cached, false);
+});
+
+test('the energy meter adds packages and memory, bears a counter that starts anew, and says null when it cannot read', async () => {
+  const folder = await temporaryFolder();
+  const zone = (name, files) => {
+    mkdirSync(path.join(folder, name), { recursive: true });
+    for (const [file, content] of Object.entries(files)) writeFileSync(path.join(folder, name, file), `${content}\n`);
+  };
+  const range = { max_energy_range_uj: 1_000_000_000 };
+  zone('intel-rapl', { enabled: 1 });
+  zone('intel-rapl:0', { name: 'package-0', energy_uj: 5_000_000, ...range });
+  zone('intel-rapl:0:0', { name: 'core', energy_uj: 1_000_000, ...range });
+  zone('intel-rapl:0:1', { name: 'dram', energy_uj: 999_000_000, ...range });
+  const joules = startEnergyMeter(folder);
+  zone('intel-rapl:0', { energy_uj: 7_500_000 });
+  zone('intel-rapl:0:0', { energy_uj: 900_000_000 });
+  zone('intel-rapl:0:1', { energy_uj: 500_000 });
+  assert.equal(joules(), 2.5 + 1.5);
+  rmSync(path.join(folder, 'intel-rapl:0', 'energy_uj'));
+  assert.equal(joules(), null);
+  assert.equal(startEnergyMeter(path.join(folder, 'nowhere'))(), null);
 });
 
 test('ignoreEos goes on after the end of the answer', async () => {

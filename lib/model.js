@@ -1,4 +1,5 @@
 // One loaded model: the native engine behind it, its defaults and the turns of its conversation.
+import { startEnergyMeter } from './energy.js';
 import { awaitNative, callNative, ModelError } from './errors.js';
 import { readFlags, readOptions } from './options.js';
 import { checkChat, checkIds, checkPrompt, checkText, enginePrompt, fillTemplate, toJson } from './prompt.js';
@@ -76,6 +77,7 @@ export class BitNetModel {
     const engine = this.#engine;
     const turns = typeof asked === 'string' && !given.raw ? this.#turns : null;
     const startedAt = performance.now();
+    const joules = given.energy ? startEnergyMeter() : undefined;
     let finishTurn = () => {};
     const start = () => {
       const request = () => this.#request(asked, given, turns);
@@ -87,7 +89,7 @@ export class BitNetModel {
     };
     const complete = (done, text) => {
       turns?.push({ role: 'user', content: fillTemplate(given.template, asked) }, { role: 'assistant', content: text });
-      return this.#resultOf(done, text, performance.now() - startedAt);
+      return this.#resultOf(done, text, performance.now() - startedAt, joules && { joules: joules() });
     };
     const stream = new TextStream({ start, complete, signal: given.signal, onToken: given.onToken, onSettled: () => finishTurn() });
     if (turns !== null) {
@@ -109,7 +111,7 @@ export class BitNetModel {
     return { ...prompt, sampling, ...pick(given, CALL_OPTIONS), stop: [given.stop ?? [], stop].flat() };
   }
 
-  #resultOf(done, text, latency) {
+  #resultOf(done, text, latency, energy) {
     const { finishReason, promptTokens, cachedTokens, completionTokens, timings, seed, tokenIds } = done;
     this.updateMetrics(latency, completionTokens);
     return {
@@ -120,7 +122,7 @@ export class BitNetModel {
       modelId: this.id,
       cached: false,
       finishReason,
-      usage: { promptTokens, cachedTokens, completionTokens, totalTokens: promptTokens + completionTokens },
+      usage: { promptTokens, cachedTokens, completionTokens, totalTokens: promptTokens + completionTokens, ...energy },
       timings,
       performance: { tokensPerSecond: tokensPerSecond(completionTokens, timings) },
       seed,

@@ -56,6 +56,7 @@ export const OPTIONS = [
   { name: 'contextOverflow', in: ['generate'], type: 'string', values: ['error', 'shift', 'truncate'], about: 'what to do when the context is full' },
   { name: 'cache', in: ['router', 'route'], type: 'boolean', about: 'answer a repeated call from the response cache' },
   { name: 'signal', in: ['generate'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
+  { name: 'energy', in: ['generate'], type: 'boolean', about: 'measure the energy of the call: usage.joules' },
   { name: 'onToken', in: ['generate'], type: 'function', about: 'called with each piece of text' },
 
   // The router

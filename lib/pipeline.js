@@ -48,9 +48,12 @@ export class Pipeline {
     return this.#foreignStream(model, prompt, options);
   }
 
-  /** Sampled answers differ from call to call, so only a greedy or seeded call is cached unless the call itself asks for it. */
+  /**
+   * Sampled answers differ from call to call, so only a greedy or seeded call is cached unless the call itself asks for it; one
+   * whose energy is measured never is.
+   */
   #isCacheable(model, cache, options) {
-    if (!(cache ?? this.config.cache) || model.conversation) return false;
+    if (!(cache ?? this.config.cache) || model.conversation || options.energy) return false;
     const setting = (name) => options[name] ?? model.config?.[name];
     return cache === true || setting('temperature') === 0 || setting('seed') !== undefined;
   }

@@ -26,7 +26,14 @@ function bf16(value) {
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 
-/** 65536 values to draw from, as bytes or bf16. */
+/** An f16 of a number of moderate size; what is too small for a normal f16 becomes zero. */
+function f16(value) {
+  const [bits] = new Uint32Array(new Float32Array([value]).buffer);
+  const [sign, rebiased] = [(bits >>> 16) & 0x8000, (bits & 0x7fffffff) - (112 << 23)];
+  return rebiased < 1 << 23 ? sign : sign | ((rebiased + 0xfff + ((rebiased >>> 13) & 1)) >>> 13);
+}
+
+/** 65536 values to draw from, as bytes or 16-bit floats. */
 const drawTable = (Type, value) => Type.from({ length: 65536 }, value);
 
 /** Bytes of four codes 0, 1 or 2 each, all equally likely; 3 is no code. */
@@ -38,23 +45,30 @@ function packedCodes() {
   return drawTable(Uint8Array, (_, index) => bytes[index % bytes.length]);
 }
 
-/** bf16 numbers of a normal distribution of this deviation (Box-Muller). */
-function normalNumbers(deviation) {
+/** 16-bit floats of a normal distribution of this deviation (Box-Muller). */
+function normalNumbers(deviation, encode = bf16) {
   const random = randomNumbers(SEED + 1);
   const uniform = () => (random() + 1) / (2 ** 32 + 1);
-  return drawTable(Uint16Array, () => bf16(deviation * Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform())));
+  return drawTable(Uint16Array, () => encode(deviation * Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform())));
 }
+
+const isTied = ({ family, tied = family === 'bitnet' }) => tied;
 
 /** The tensors of the file in order: name, dtype, shape, and what fills them: a table to draw from, or one bf16 value. */
 function plan(shape) {
-  const { hidden, vocab, family } = shape;
+  const { hidden, vocab, family, dense } = shape;
   const [codes, normal, one] = [packedCodes(), normalNumbers(1 / 32), bf16(1)];
-  const matrix = (name) => ({ name, dtype: 'BF16', shape: [vocab, hidden], fill: normal });
+  const halves = dense && normalNumbers(1 / 64, f16);
+  const matrix = (name) => ({ name, dtype: dense ? 'F16' : 'BF16', shape: [vocab, hidden], fill: halves || normal });
   const tensors = [matrix('model.embed_tokens.weight')];
-  if (family === 'llama') tensors.push(matrix('lm_head.weight'));
+  if (!isTied(shape)) tensors.push(matrix('lm_head.weight'));
   for (const { name, norm, rows, cols } of layerTensors(shape)) {
     if (norm) {
       tensors.push({ name: `${name}.weight`, dtype: 'BF16', shape: [norm], fill: one });
+      continue;
+    }
+    if (dense) {
+      tensors.push({ name: `${name}.weight`, dtype: 'F16', shape: [rows, cols], fill: halves });
       continue;
     }
     // Keeps the activations' size: two thirds of the weights are not zero. The llama layout divides by the scale.
@@ -133,10 +147,10 @@ function config(shape) {
     num_key_value_heads: shape.kvHeads,
     rms_norm_eps: 1e-5,
     rope_theta: shape.theta,
-    tie_word_embeddings: bitnet,
-    torch_dtype: 'bfloat16',
+    tie_word_embeddings: isTied(shape),
+    torch_dtype: shape.dense ? 'float16' : 'bfloat16',
     vocab_size: shape.vocab,
-    quantization_config: { quant_method: 'bitnet', ...(bitnet && { linear_class: 'autobitlinear', quantization_mode: 'offline' }) },
+    quantization_config: shape.dense ? undefined : { quant_method: 'bitnet', ...(bitnet && { linear_class: 'autobitlinear', quantization_mode: 'offline' }) },
   };
 }
 
