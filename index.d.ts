@@ -1,6 +1,12 @@
 // Public types of llm-runner-router. Every option says its unit, range and default; the checks at run time are in lib/options.js.
 /// <reference types="node" />
 import { EventEmitter } from 'node:events';
+import type { CallAliases, LoadAliases, SamplingAliases } from './lib/types/aliases.js';
+import type {
+  ModelStatus, PipelineStage, Price, Requirements, RoutedResult, RouteOptions, RouterEvents, Strategy, StrategyName,
+} from './lib/types/routing.js';
+
+export type * from './lib/types/routing.js';
 
 /** One message of a chat. `content` may also be an array of parts where the chat template of the model takes that. */
 export interface ChatMessage {
@@ -14,7 +20,7 @@ export type Isa = 'scalar' | 'avx2' | 'avx512vnni' | 'neon';
 export type QuantType = 'i2_s' | 'tl1' | 'tl2';
 
 /** How tokens are chosen. Given to `load()` they are the defaults of the model, given to a call they win over those. */
-export interface SamplingOptions {
+export interface SamplingOptions extends SamplingAliases {
   /** 0 (greedy: the likeliest token) to 100. @default what the model recommends, else 0.8 */
   temperature?: number;
   /** Choose among the k likeliest tokens; 0 = among all. @default what the model recommends, else 40 */
@@ -25,8 +31,6 @@ export interface SamplingOptions {
   minP?: number;
   /** Divides the logits of tokens that occurred; 0.01 to 10, 1 = off. @default 1 */
   repetitionPenalty?: number;
-  /** Alias of `repetitionPenalty`. */
-  repeatPenalty?: number;
   /** Taken off a token's logit each time that it is in the answer; -2 to 2. @default 0 */
   frequencyPenalty?: number;
   /** Taken off a token's logit once it is in the answer; -2 to 2. @default 0 */
@@ -43,11 +47,9 @@ export interface LoadProgress {
 }
 
 /** Options of `load()`. */
-export interface LoadOptions extends SamplingOptions {
+export interface LoadOptions extends SamplingOptions, LoadAliases {
   /** Which loader: `bitnet`, `gguf`, `mock` or one of your own. @default read from the file or folder */
   type?: string;
-  /** Alias of `type`. */
-  format?: string;
   /** Which file of several: `i2_s` on every processor, `tl1` on ARM64, `tl2` on x86_64. @default i2_s, else what is there */
   quantType?: QuantType;
   /** Id of the model in the router; a model of the same id is replaced. @default made up, unique */
@@ -70,21 +72,25 @@ export interface LoadOptions extends SamplingOptions {
   onProgress?: (progress: LoadProgress) => void;
 }
 
+/** Options of `load()` that only a router reads. */
+export interface RegisterOptions {
+  /** How good the answers are, 0 to 1, for `quality-first` and `balanced`. @default assumed from the number of parameters */
+  quality?: number;
+  /** What the model costs, for `cost-optimized`, `balanced` and `maxPrice`. @default nothing */
+  price?: Price;
+}
+
 export interface LoadSpec extends LoadOptions {
   /** A file, a folder, a model id, `demo`, or any of these behind `bitnet:`. */
   source: string;
 }
 
 /** Options of one call on a model. */
-export interface GenerateOptions extends SamplingOptions {
+export interface GenerateOptions extends SamplingOptions, CallAliases {
   /** Most tokens of the answer, at least 1. @default 128 */
   maxTokens?: number;
   /** The answer ends before the first of these. */
   stop?: string | string[];
-  /** Alias of `stop`. */
-  stopStrings?: string | string[];
-  /** Alias of `stop`. */
-  stopSequences?: string | string[];
   /** Go on past the end token of the model. @default false */
   ignoreEos?: boolean;
   /** Complete the text as it stands, without the chat template. @default false */
@@ -102,8 +108,6 @@ export interface GenerateOptions extends SamplingOptions {
   contextOverflow?: 'error' | 'shift' | 'truncate';
   /** Stops the call with an AbortError. */
   signal?: AbortSignal;
-  /** Alias of `signal`. */
-  abortSignal?: AbortSignal;
   /**
    * Measure the energy of the call: `usage.joules` of the result. The counters are the machine's, so other work at the same time is
    * in the figure. @default false
@@ -111,16 +115,6 @@ export interface GenerateOptions extends SamplingOptions {
   energy?: boolean;
   /** Called with each piece of text. */
   onToken?: (text: string) => void;
-}
-
-/** Options of one call on a router. */
-export interface RouteOptions extends GenerateOptions {
-  /** Which model answers. @default the first one loaded */
-  modelId?: string;
-  /** Alias of `modelId`. */
-  model?: string;
-  /** Answer a repeated call from the response cache; not for streams. @default as the router, which caches greedy and seeded calls only */
-  cache?: boolean;
 }
 
 /** A call as one object. */
@@ -171,11 +165,13 @@ export interface GenerateResult {
 }
 
 /** Text as it is made: iterate it once, or await `result`. */
-export class TextStream implements AsyncIterableIterator<string>, AsyncDisposable {
+export class TextStream<Result = GenerateResult> implements AsyncIterableIterator<string>, AsyncDisposable {
   /** The result of `generate()`, at the end. Fails with what ended the stream early. */
-  readonly result: Promise<GenerateResult>;
+  readonly result: Promise<Result>;
   /** Reads the stream to its end. */
-  readToEnd(): Promise<GenerateResult>;
+  readToEnd(): Promise<Result>;
+  /** True once the stream has ended in whatever way. */
+  readonly settled: boolean;
   /** Stops the engine; the iterator and `result` fail with an AbortError whose cause is `reason`. */
   abort(reason?: unknown): void;
   next(): Promise<IteratorResult<string, undefined>>;
@@ -268,11 +264,29 @@ export interface BitNetModel extends AsyncDisposable {
 export interface RouterOptions {
   /** Searched first for `models/<name>/`. @default LLM_RUNNER_BITNET_PATH, ./temp/bitnet-repo, then the same in the package */
   bitnetPath?: string;
-  /** How a model is chosen when a call names none. @default 'balanced' */
-  strategy?: 'balanced';
+  /** How a model is chosen when a call names none: a name, or a function of your own. @default 'balanced' */
+  strategy?: StrategyName | Strategy;
   /** Alias of `strategy`. */
-  routingStrategy?: 'balanced';
-  /** Most models held; the least recently used one is unloaded. @default 100 */
+  routingStrategy?: StrategyName | Strategy;
+  /** For calls that name none: see RouteOptions. @default none */
+  fallbacks?: string[] | true;
+  /** For calls that say nothing else: see RouteOptions. */
+  retries?: number;
+  /** Alias of `retries`. */
+  maxRetries?: number;
+  /** For calls that say nothing else, ms: see RouteOptions. @default none */
+  timeout?: number;
+  /** Calls that one model answers at a time; the others wait. A stream that is neither read nor left keeps its place. @default 64 */
+  maxConcurrent?: number;
+  /** Calls that may wait for one model; more are refused with `QUEUE_FULL`. @default 256 */
+  maxQueue?: number;
+  /** Failures in a row after which a model is left alone; 0: never. Errors of the caller do not count. @default 5 */
+  breakerFailures?: number;
+  /** For how long it is left alone the first time, ms; each further time twice as long. @default 30000 */
+  breakerCooldown?: number;
+  /** File that keeps the list of models; they are loaded when a call names them. @default none */
+  registryPath?: string;
+  /** Most models held; the least recently used idle one is unloaded. @default 100 */
   maxModels?: number;
   /** Cache greedy and seeded answers. @default false */
   cache?: boolean;
@@ -297,7 +311,7 @@ export interface LoadedModel {
 }
 
 /** Loads models and sends each call to one of them. */
-export class LLMRouter extends EventEmitter {
+export class LLMRouter extends EventEmitter<RouterEvents> implements AsyncDisposable {
   constructor(options?: RouterOptions);
   readonly initialized: boolean;
   readonly registry: ModelRegistry;
@@ -306,20 +320,41 @@ export class LLMRouter extends EventEmitter {
   readonly loaders: Map<string, Loader>;
   initialize(): Promise<void>;
   registerLoader(format: string, loader: Loader): void;
-  load(source: string, options?: LoadOptions): Promise<BitNetModel>;
-  load(spec: LoadSpec): Promise<BitNetModel>;
-  generate(prompt: Prompt, options?: RouteOptions): Promise<GenerateResult>;
-  generate(model: BitNetModel | LoadedModel, prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult>;
-  generate(modelId: string, prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult>;
-  generate(call: CallSpec): Promise<GenerateResult>;
-  stream(prompt: Prompt, options?: RouteOptions): TextStream;
-  stream(model: BitNetModel | LoadedModel, prompt: Prompt, options?: GenerateOptions): TextStream;
-  stream(modelId: string, prompt: Prompt, options?: GenerateOptions): TextStream;
-  stream(call: CallSpec): TextStream;
-  quick(prompt: Prompt, options?: RouteOptions): Promise<GenerateResult>;
+  load(source: string, options?: LoadOptions & RegisterOptions): Promise<BitNetModel>;
+  load(spec: LoadSpec & RegisterOptions): Promise<BitNetModel>;
+  generate(prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
+  generate(model: BitNetModel | LoadedModel, prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
+  generate(modelId: string, prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
+  generate(call: CallSpec): Promise<RoutedResult>;
+  stream(prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
+  stream(model: BitNetModel | LoadedModel, prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
+  stream(modelId: string, prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
+  stream(call: CallSpec): TextStream<RoutedResult>;
+  quick(prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
+  /** Changes how models are chosen from now on. */
+  setStrategy(strategy: StrategyName | (string & {}) | Strategy): void;
+  /** Gives a strategy of your own a name. */
+  addStrategy(name: string, strategy: Strategy): void;
   unload(modelId: string): Promise<boolean>;
-  getStatus(): { initialized: boolean; engine?: string; modelsLoaded: number; environment: 'node'; memoryUsage: NodeJS.MemoryUsage };
+  getStatus(): RouterStatus;
+  detectEnvironment(): Environment;
   cleanup(): Promise<void>;
+  /** cleanup() under its other name. */
+  dispose(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export type Environment = 'node' | 'worker' | 'bun' | 'deno';
+export function detectEnvironment(): Environment;
+
+export interface RouterStatus {
+  initialized: boolean;
+  engine?: string;
+  strategy: string | Strategy;
+  modelsLoaded: number;
+  models: ModelStatus[];
+  environment: Environment;
+  memoryUsage: NodeJS.MemoryUsage;
 }
 export default LLMRouter;
 
@@ -370,16 +405,43 @@ export class MockLoader extends BaseLoader implements Loader {
   canLoad(source: unknown): boolean;
 }
 
-export class ModelRegistry extends EventEmitter {
-  constructor(config?: { maxModels?: number });
+/** One row of `registry.list()`. */
+export interface ModelRow {
+  id: string;
+  name: string;
+  format?: string;
+  source?: string;
+  /** False for a model that only the file of the registry lists. */
+  loaded: boolean;
+}
+
+export class ModelRegistry extends EventEmitter<{ registered: [model: LoadedModel]; unregistered: [model: LoadedModel] }> {
+  /** `isBusy`: models that must not be evicted now. */
+  constructor(config?: { maxModels?: number; registryPath?: string; isBusy?: (model: LoadedModel) => boolean });
   readonly models: Map<string, LoadedModel>;
   readonly loaders: Map<string, Loader>;
-  register(model: LoadedModel): Promise<LoadedModel>;
+  /** id -> what load() was given, for models that the file lists and that are not loaded. */
+  readonly saved: Map<string, LoadSpec>;
+  /** Reads the file. */
+  initialize(): Promise<void>;
+  /** `spec`: what load() was given; a model with one is written to the file. */
+  register(model: LoadedModel, spec?: LoadSpec): Promise<LoadedModel>;
+  /** Frees a model and takes it off the list. */
   unregister(id: string): Promise<boolean>;
+  /** Frees a model that the file keeps on its list. */
+  evict(model: LoadedModel): Promise<void>;
+  /** Evicts idle models until one more may be registered. */
+  makeRoom(): Promise<void>;
+  /** Models that answer nothing now, the least recently used first. */
+  idle(): LoadedModel[];
   get(id: string): LoadedModel | undefined;
   getAll(): LoadedModel[];
+  list(): ModelRow[];
   getAvailable(): LoadedModel[];
   getByFormat(format: string): LoadedModel[];
+  getByCapability(capability: string): LoadedModel[];
+  /** Models that meet every part; `name` is a regular expression that the name or the id contains, in whatever case. */
+  search(query?: { name?: string | RegExp; format?: string; capability?: string; remote?: boolean }): LoadedModel[];
   getModelCount(): number;
   registerLoader(format: string, loader: Loader): void;
   getLoader(format: string): Loader | undefined;
@@ -387,19 +449,25 @@ export class ModelRegistry extends EventEmitter {
 }
 
 /** Chooses the model of a call. */
-export class Router {
-  constructor(registry: ModelRegistry, config?: { strategy?: 'balanced' });
-  readonly strategy: string;
-  readonly config: { strategy: string };
-  selectModel(modelId?: string): LoadedModel;
+export class Router extends EventEmitter<{ 'strategy-changed': [name: string]; 'model-selected': [choice: { model: string; strategy: string; latency: number }] }> {
+  constructor(registry: Pick<ModelRegistry, 'get' | 'getAvailable'>, config?: { strategy?: StrategyName | Strategy; fallbacks?: string[] | true });
+  readonly strategy: string | Strategy;
+  readonly config: { strategy: string | Strategy; fallbacks?: string[] | true };
+  getStrategies(): string[];
+  setStrategy(strategy: StrategyName | (string & {}) | Strategy): void;
+  addStrategy(name: string, strategy: Strategy): void;
+  /** The model that the strategy chooses; `capabilities`, `maxSize` and `format` may stand beside `requirements`. */
+  selectModel(prompt: Prompt, options?: RouteOptions & Requirements): Promise<LoadedModel>;
 }
 
-/** Runs one call on one model, and keeps the response cache. */
+/** Runs one call on one model, with the stages before and after it, and keeps the response cache. */
 export class Pipeline {
   constructor(config?: { cache?: boolean; cacheTTL?: number });
   readonly config: { cache: boolean; cacheTTL: number };
-  process(model: LoadedModel, prompt: Prompt, options: RouteOptions): Promise<GenerateResult>;
-  stream(model: LoadedModel, prompt: Prompt, options: GenerateOptions): AsyncIterable<string>;
+  readonly stages: PipelineStage[];
+  use(stage: PipelineStage): this;
+  process(model: LoadedModel, prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
+  stream(model: LoadedModel, prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
   cleanup(): Promise<void>;
 }
 

@@ -1,6 +1,6 @@
 // The table of options: each one acts, or is refused.
 import assert from 'node:assert/strict';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { BitNetLoader, LLMRouter } from 'llm-runner-router';
@@ -39,6 +39,12 @@ const TESTED_ELSEWHERE = {
   ignoreEos: 'ignoreEos goes on after the end of the answer',
   contextOverflow: 'contextOverflow decides what happens to a prompt that does not fit',
   modelId: 'C4: every call shape reaches the model',
+  strategy: 'a call may name its strategy, or bring one of its own',
+  fallbacks: 'a model that fails before its first text is followed by its fallbacks, for streams and whole answers alike',
+  requirements: 'requirements leave out models that do not meet them, and say why when none is left',
+  retries: 'what may be tried again is, with longer and longer pauses',
+  timeout: 'a call that is not done in time fails with what there was of it',
+  priority: 'calls beyond maxConcurrent wait, the important ones first, and beyond maxQueue they are refused',
   cache: 'C14: only greedy and seeded answers are cached unless the call asks for it; hits are copies',
 };
 
@@ -249,7 +255,7 @@ test('unknown options are refused with the nearest name, or the call that has it
   const { router, model } = await loadDemo();
   const cases = [
     [() => router.generate(PROMPT, { maxToken: 5 }), /"maxToken".*did you mean "maxTokens"/],
-    [() => router.generate(PROMPT, { max_tokens: 5 }), /did you mean "maxTokens"/],
+    [() => router.generate(PROMPT, { maxtokens: 5 }), /did you mean "maxTokens"/],
     [() => router.generate(PROMPT, { modelID: model.id }), /did you mean "modelId"/],
     [() => model.generate(PROMPT, { temprature: 1 }), /did you mean "temperature"/],
     [() => model.generate(PROMPT, { threads: 4 }), /"threads".*is an option of load\(\)/],
@@ -266,9 +272,9 @@ test('options that only old callers know warn once and do nothing', async () => 
   const source = `
     const { LLMRouter } = await import(${JSON.stringify(path.join(ROOT, 'index.js'))});
     process.on('warning', (warning) => console.log(warning.code));
-    for (let i = 0; i < 2; i++) new LLMRouter({ logLevel: 'info', registryPath: './models/registry.json' });`;
+    for (let i = 0; i < 2; i++) new LLMRouter({ logLevel: 'info', database: {} });`;
   const { stdout } = await runModule(source, { cwd: temporaryFolder() });
-  assert.deepEqual(stdout.trim().split('\n'), ['LLM_ROUTER_UNUSED_LOGLEVEL', 'LLM_ROUTER_UNUSED_REGISTRYPATH']);
+  assert.deepEqual(stdout.trim().split('\n').sort(), ['LLM_ROUTER_UNUSED_DATABASE', 'LLM_ROUTER_UNUSED_LOGLEVEL']);
 });
 
 test('a type names the loader, and what the file is comes from the file', async () => {
@@ -284,4 +290,33 @@ test('a type names the loader, and what the file is comes from the file', async 
   }
   await assert.rejects(router.load({ source: 'x', type: 'tensorflow' }), { code: 'UNSUPPORTED_FORMAT' });
   await router.cleanup();
+});
+
+test('the names of neighbouring libraries mean the same, and ours win over them', async () => {
+  const { router, model } = await loadDemo({ threads: undefined, num_thread: 2, num_ctx: 64 });
+  assert.deepEqual([model.info().threads, model.info().contextSize], [2, 64]);
+  const sampled = { temperature: 1, seed: 7, ignoreEos: true };
+  const same = [
+    [{ maxTokens: 5 }, { max_tokens: 5 }], [{ maxTokens: 5 }, { maxOutputTokens: 5 }], [{ maxTokens: 5 }, { num_predict: 5 }],
+    [{ maxTokens: 5 }, { max_completion_tokens: 5 }], [{ maxTokens: 5 }, { max_tokens: 9, maxTokens: 5 }], [{ topK: 2 }, { top_k: 2 }],
+    [{ topP: 0.3 }, { top_p: 0.3 }], [{ topK: 0, minP: 0.5 }, { topK: 0, min_p: 0.5 }], [{ repetitionPenalty: 3 }, { repeat_penalty: 3 }],
+    [{ frequencyPenalty: 2 }, { frequency_penalty: 2 }], [{ presencePenalty: 2 }, { presence_penalty: 2 }],
+    [{ systemPrompt: 'You are a helpful assistant.' }, { system: 'You are a helpful assistant.' }], [{ stop: ['e'] }, { customStopTriggers: ['e'] }],
+  ];
+  for (const [ours, theirs] of same) {
+    const limit = 'maxTokens' in ours ? {} : { maxTokens: 20 };
+    const [a, b] = [await router.generate(PROMPT, { ...sampled, ...limit, ...ours }), await router.generate(PROMPT, { ...sampled, ...limit, ...theirs })];
+    assert.equal(b.text, a.text, JSON.stringify(theirs));
+  }
+  const pieces = [];
+  await router.generate(PROMPT, { maxTokens: 3, onTextChunk: (text) => pieces.push(text) });
+  assert.ok(pieces.length > 0);
+});
+
+test('every name and alias of the table is in the types', () => {
+  const files = ['index.d.ts', ...readdirSync(path.join(ROOT, 'lib', 'types')).map((name) => path.join('lib', 'types', name))];
+  const types = files.map((name) => readFileSync(path.join(ROOT, name), 'utf8')).join('\n');
+  for (const { name, aliases = [], retired } of OPTIONS) {
+    if (!retired) for (const key of [name, ...aliases]) assert.match(types, new RegExp(`^\\s+${key}\\??:`, 'm'), key);
+  }
 });

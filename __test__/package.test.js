@@ -1,6 +1,6 @@
 // The package as others meet it: its entries, in require(), in workers, several at a time, without its native half.
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, readFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -120,14 +120,14 @@ test('without the native half importing works, and loading says what to do', asy
 
 test('every code that an error can have is in docs/errors.md', () => {
   const documented = new Set([...readFileSync(path.join(ROOT, 'docs', 'errors.md'), 'utf8').matchAll(/^\| `([A-Z_]+)`/gm)].map(([, code]) => code));
-  const sources = ['src/error.rs', 'index.js', 'lib/errors.js', 'lib/native.js', 'lib/options.js', 'lib/prompt.js', 'lib/model.js', 'lib/router.js',
-    'loaders/BitNetLoader.js', 'loaders/BaseLoader.js', 'loaders/MockLoader.js'];
+  const scripts = (folder) => readdirSync(path.join(ROOT, folder), { recursive: true }).filter((name) => name.endsWith('.js')).map((name) => path.join(folder, name));
+  const sources = ['src/error.rs', 'index.js', ...scripts('lib'), ...scripts('loaders')];
   const used = new Set();
   for (const file of sources) {
-    for (const [, code] of readFileSync(path.join(ROOT, file), 'utf8').matchAll(/["'\[]([A-Z]+_[A-Z_]+|ABORTED|INTERNAL)["'\]]/g)) used.add(code);
+    for (const [, code] of readFileSync(path.join(ROOT, file), 'utf8').matchAll(/["'\[]([A-Z]+_[A-Z_]+|ABORTED|INTERNAL|TIMEOUT)["'\]]/g)) used.add(code);
   }
   used.delete('MODULE_NOT_FOUND'); // of Node, read and not thrown
-  const unknown = [...used].filter((code) => !documented.has(code) && !code.startsWith('LLM_'));
+  const unknown = [...used].filter((code) => !documented.has(code) && !/^(LLM|HF|XDG)_/.test(code));
   assert.deepEqual(unknown, []);
   assert.deepEqual([...documented].filter((code) => !used.has(code)), []);
 });

@@ -8,6 +8,8 @@ import { runNode } from './support/run.js';
 
 const project = guideProject();
 const readme = readFileSync(path.join(ROOT, 'README.md'), 'utf8');
+/** Guides whose examples make one program each. */
+const GUIDES = ['docs/routing.md'];
 
 /** The examples under one heading belong together: a later one goes on with the names of an earlier one. */
 const sections = readme.split(/^## /m).slice(1).map((section) => ({
@@ -22,6 +24,17 @@ test('the README has examples', () => {
 for (const { title, code } of sections) {
   test(`README, ${title}`, async () => {
     const file = path.join(project, `${title.replace(/\W+/g, '-')}.mjs`);
+    writeFileSync(file, code.join('\n'));
+    const result = await runNode([file], { cwd: project });
+    assert.equal(result.code, 0, result.stderr);
+    assert.ok(result.stdout.length > 0);
+  });
+}
+
+for (const guide of GUIDES) {
+  test(guide, async () => {
+    const code = [...readFileSync(path.join(ROOT, guide), 'utf8').matchAll(/```javascript\n([^]*?)```/g)].map(([, example]) => example);
+    const file = path.join(project, `${path.basename(guide, '.md')}.mjs`);
     writeFileSync(file, code.join('\n'));
     const result = await runNode([file], { cwd: project });
     assert.equal(result.code, 0, result.stderr);

@@ -1,6 +1,6 @@
 // Compiled, never run: the types of the public API accept what works and refuse what does not.
 import LLMRouter, { AbortError, BitNetLoader, generate, load, LlmError, ModelError, TextStream } from 'llm-runner-router';
-import type { BitNetModel, ChatMessage, GenerateResult, LoadOptions, ModelInfo } from 'llm-runner-router';
+import type { BitNetModel, Candidate, ChatMessage, GenerateResult, LoadOptions, ModelInfo, RoutedResult, Strategy } from 'llm-runner-router';
 import Loader from 'llm-runner-router/loaders/BitNetLoader';
 import { ModelError as FromErrors } from 'llm-runner-router/errors';
 import { MockLoader } from 'llm-runner-router/loaders';
@@ -13,7 +13,8 @@ const model = await router.load({ source: 'microsoft/BitNet-b1.58-2B-4T', type: 
 same<typeof model, BitNetModel>(true);
 
 const response = await router.generate('Explain quantum computing', { modelId: model.id, maxTokens: 200, temperature: 0.7 });
-same<typeof response, GenerateResult>(true);
+same<typeof response, RoutedResult>(true);
+same<typeof response.routing.scores, Record<string, number>>(true);
 same<typeof response.finishReason, 'stop' | 'length'>(true);
 
 const messages: ChatMessage[] = [{ role: 'user', content: 'Hello' }];
@@ -24,7 +25,7 @@ await router.generate({ messages, modelId: model.id });
 await generate('Hello');
 await load('demo');
 
-const stream: TextStream = await router.stream('Write a poem', { modelId: model.id });
+const stream: TextStream<RoutedResult> = await router.stream('Write a poem', { modelId: model.id });
 for await (const token of stream) same<typeof token, string>(true);
 const { usage }: GenerateResult = await stream.result;
 same<typeof usage.cachedTokens, number>(true);
@@ -56,3 +57,15 @@ await router.generate('Hello', { threads: 4 });
 await router.generate('Hello', 5);
 // @ts-expect-error -- a load needs a source
 await router.load({ threads: 4 });
+
+const smallest: Strategy = (candidates) => candidates.reduce((a: Candidate, b: Candidate) => ((a.parameters ?? 0) < (b.parameters ?? 0) ? a : b));
+const chosen = new LLMRouter({ strategy: smallest, fallbacks: true, registryPath: './models.json' });
+chosen.on('fallback', ({ from, to, error: cause }) => void [from, to, cause.message]);
+chosen.on('inference-complete', (result) => same<typeof result, RoutedResult>(true));
+chosen.pipeline.use({ before: ({ prompt }) => ({ prompt }), after: (result) => ({ ...result, text: result.text.trim() }) });
+await chosen.load('demo', { quality: 0.5, price: { input: 1 }, num_ctx: 64 });
+await chosen.generate('Hello', { strategy: 'round-robin', requirements: { capabilities: ['chat'], remote: false }, timeout: 1000, max_tokens: 5 });
+// @ts-expect-error -- no such requirement
+await chosen.generate('Hello', { requirements: { size: 5 } });
+// @ts-expect-error -- there is no such event
+chosen.on('modelLoaded', () => {});

@@ -36,6 +36,8 @@ export class BitNetModel {
   type = 'bitnet';
   format = 'bitnet';
   loaded = true;
+  /** stream() gives a TextStream. */
+  streamsText = true;
   capabilities = { streaming: true, completion: true, chat: true, quantization: true, batching: true, embedding: false, gpu: false };
   metrics = { loadTime: 0, inferenceCount: 0, totalTokens: 0, avgLatency: 0, lastUsed: null };
 

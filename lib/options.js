@@ -5,7 +5,7 @@ import { ModelError } from './errors.js';
  * @typedef {object} Option
  * @property {string} name
  * @property {string[]} in     where it is taken: a key of CALLS below; what a model takes, the router takes as well
- * @property {'string'|'text'|'number'|'integer'|'boolean'|'function'|'strings'|'messages'|'signal'|'object'} type
+ * @property {'string'|'text'|'number'|'integer'|'boolean'|'function'|'strings'|'messages'|'signal'|'object'|'strategy'|'fallbacks'|'price'} type
  * @property {number} [min]
  * @property {number} [max]
  * @property {boolean} [above]  the minimum itself is not allowed
@@ -28,44 +28,55 @@ export const OPTIONS = [
   { name: 'onProgress', in: ['load'], type: 'function', about: 'called with { phase, loadedBytes, totalBytes } while the model is read' },
 
   // The engine
-  { name: 'threads', in: ['load'], type: 'integer', min: 1, max: 256, about: 'CPU threads; physical cores when absent' },
-  { name: 'contextSize', in: ['load'], type: 'integer', min: 1, max: 16_777_216, about: 'most tokens of prompt and answer; the limit of the model when absent' },
+  { name: 'threads', in: ['load'], type: 'integer', min: 1, max: 256, aliases: ['num_thread'], about: 'CPU threads; physical cores when absent' },
+  { name: 'contextSize', in: ['load'], type: 'integer', min: 1, max: 16_777_216, aliases: ['num_ctx', 'contextLength'], about: 'most tokens of prompt and answer; the limit of the model when absent' },
   { name: 'isa', in: ['load'], type: 'string', values: ['scalar', 'avx2', 'avx512vnni', 'neon'], about: 'kernel to use; the best one when absent' },
   { name: 'gpuLayers', in: ['load'], type: 'integer', min: 0, max: 1_000_000, about: 'there is no GPU back-end: above 0 warns once and runs on the CPU' },
   { name: 'conversation', in: ['load'], type: 'boolean', about: 'keep the turns of the chat' },
 
   // Sampling: at load the default of the model, at generate for one call
   { name: 'temperature', in: ['load', 'generate'], type: 'number', min: 0, max: 100, about: '0 is greedy' },
-  { name: 'topK', in: ['load', 'generate'], type: 'integer', min: 0, max: 16_777_216, about: 'keep the k most likely tokens; 0 is off' },
-  { name: 'topP', in: ['load', 'generate'], type: 'number', min: 0, max: 1, above: true, about: 'keep the likeliest tokens up to this probability; 1 is off' },
-  { name: 'minP', in: ['load', 'generate'], type: 'number', min: 0, max: 1, about: 'drop tokens below this share of the best one; 0 is off' },
-  { name: 'repetitionPenalty', in: ['load', 'generate'], type: 'number', min: 0.01, max: 10, aliases: ['repeatPenalty'], about: 'above 1 discourages repetition' },
-  { name: 'frequencyPenalty', in: ['load', 'generate'], type: 'number', min: -2, max: 2, about: 'taken off a logit for each occurrence' },
-  { name: 'presencePenalty', in: ['load', 'generate'], type: 'number', min: -2, max: 2, about: 'taken off a logit that occurred' },
+  { name: 'topK', in: ['load', 'generate'], type: 'integer', min: 0, max: 16_777_216, aliases: ['top_k', 'topKSampling'], about: 'keep the k most likely tokens; 0 is off' },
+  { name: 'topP', in: ['load', 'generate'], type: 'number', min: 0, max: 1, above: true, aliases: ['top_p', 'topPSampling'], about: 'keep the likeliest tokens up to this probability; 1 is off' },
+  { name: 'minP', in: ['load', 'generate'], type: 'number', min: 0, max: 1, aliases: ['min_p', 'minPSampling'], about: 'drop tokens below this share of the best one; 0 is off' },
+  { name: 'repetitionPenalty', in: ['load', 'generate'], type: 'number', min: 0.01, max: 10, aliases: ['repeatPenalty', 'repeat_penalty', 'repetition_penalty'], about: 'above 1 discourages repetition' },
+  { name: 'frequencyPenalty', in: ['load', 'generate'], type: 'number', min: -2, max: 2, aliases: ['frequency_penalty'], about: 'taken off a logit for each occurrence' },
+  { name: 'presencePenalty', in: ['load', 'generate'], type: 'number', min: -2, max: 2, aliases: ['presence_penalty'], about: 'taken off a logit that occurred' },
   { name: 'seed', in: ['load', 'generate'], type: 'integer', min: 0, max: Number.MAX_SAFE_INTEGER, about: 'same seed, same tokens; random when absent' },
-  { name: 'maxTokens', in: ['generate'], type: 'integer', min: 1, max: 16_777_216, about: 'most tokens of the answer' },
+  { name: 'maxTokens', in: ['generate'], type: 'integer', min: 1, max: 16_777_216, aliases: ['max_tokens', 'maxOutputTokens', 'max_completion_tokens', 'num_predict'], about: 'most tokens of the answer' },
 
   // One call
-  { name: 'modelId', in: ['route'], type: 'string', aliases: ['model'], about: 'which model answers; the first loaded one when absent' },
-  { name: 'stop', in: ['generate'], type: 'strings', aliases: ['stopStrings', 'stopSequences'], about: 'text that ends the answer; not part of it' },
+  { name: 'modelId', in: ['route'], type: 'string', aliases: ['model'], about: 'which model answers; the strategy chooses when absent' },
+  { name: 'stop', in: ['generate'], type: 'strings', aliases: ['stopStrings', 'stopSequences', 'customStopTriggers'], about: 'text that ends the answer; not part of it' },
   { name: 'ignoreEos', in: ['generate'], type: 'boolean', about: 'go on after the end-of-text token' },
   { name: 'raw', in: ['generate'], type: 'boolean', about: 'complete the text as it stands, without the chat template' },
   { name: 'messages', in: ['generate'], type: 'messages', about: 'the whole chat, in place of a prompt' },
-  { name: 'systemPrompt', in: ['generate'], type: 'text', about: 'system message before the prompt' },
+  { name: 'systemPrompt', in: ['generate'], type: 'text', aliases: ['system'], about: 'system message before the prompt' },
   { name: 'template', in: ['generate'], type: 'text', about: 'text around the prompt, which stands for {prompt}' },
   { name: 'contextOverflow', in: ['generate'], type: 'string', values: ['error', 'shift', 'truncate'], about: 'what to do when the context is full' },
   { name: 'cache', in: ['router', 'route'], type: 'boolean', about: 'answer a repeated call from the response cache' },
   { name: 'signal', in: ['generate'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
   { name: 'energy', in: ['generate'], type: 'boolean', about: 'measure the energy of the call: usage.joules' },
-  { name: 'onToken', in: ['generate'], type: 'function', about: 'called with each piece of text' },
+  { name: 'onToken', in: ['generate'], type: 'function', aliases: ['onTextChunk'], about: 'called with each piece of text' },
 
   // The router
-  { name: 'strategy', in: ['router'], type: 'string', values: ['balanced'], aliases: ['routingStrategy'], about: 'how a model is chosen when a call names none' },
+  { name: 'strategy', in: ['router', 'route'], type: 'strategy', aliases: ['routingStrategy'], about: 'how a model is chosen when a call names none: a name or a function' },
+  { name: 'fallbacks', in: ['router', 'route'], type: 'fallbacks', about: 'models asked in turn when the chosen one fails before its first text' },
+  { name: 'requirements', in: ['route'], type: 'object', about: '{ capabilities, maxSize, minContext, maxPrice, format, remote } that a model must meet' },
+  { name: 'retries', in: ['router', 'route'], type: 'integer', min: 0, max: 10, aliases: ['maxRetries'], about: 'tries of one model after the first; 2 for models of other loaders, 0 for local ones' },
+  { name: 'timeout', in: ['router', 'route'], type: 'integer', min: 1, max: 2_147_483_647, about: 'the call fails when it is not done after so many ms' },
+  { name: 'priority', in: ['route'], type: 'integer', min: -1000, max: 1000, about: 'a waiting call of higher priority goes first' },
+  { name: 'maxConcurrent', in: ['router'], type: 'integer', min: 1, max: 1_000_000, about: 'calls that one model answers at a time' },
+  { name: 'maxQueue', in: ['router'], type: 'integer', min: 0, max: 1_000_000, about: 'calls that may wait for one model' },
+  { name: 'breakerFailures', in: ['router'], type: 'integer', min: 0, max: 1_000_000, about: 'failures in a row after which a model is left alone; 0: never' },
+  { name: 'breakerCooldown', in: ['router'], type: 'integer', min: 1, max: 2_147_483_647, about: 'ms for which it is left alone the first time' },
+  { name: 'quality', in: ['register'], type: 'number', min: 0, max: 1, about: 'how good the answers are, for quality-first and balanced' },
+  { name: 'price', in: ['register'], type: 'price', about: '{ input, output } per million tokens' },
   { name: 'maxModels', in: ['router'], type: 'integer', min: 1, max: 1_000_000, about: 'most models held; the least recently used one is unloaded' },
+  { name: 'registryPath', in: ['router'], type: 'string', about: 'file that keeps the list of models; they are loaded when they are asked for' },
   { name: 'cacheTTL', in: ['router'], type: 'integer', min: 0, max: Number.MAX_SAFE_INTEGER, about: 'lifetime of cached responses, ms' },
   { name: 'autoInit', in: ['router'], type: 'boolean', about: 'false: load() does not initialize by itself' },
   { name: 'logLevel', in: ['router'], type: 'string', retired: 'the package does not log', about: '' },
-  { name: 'registryPath', in: ['router'], type: 'string', retired: 'the list of models is not written to disk', about: '' },
   { name: 'errorHandler', in: ['router'], type: 'object', retired: 'errors are thrown', about: '' },
   { name: 'database', in: ['router'], type: 'object', retired: 'there is no database', about: '' },
 ];
@@ -74,6 +85,7 @@ const CALLS = {
   router: 'new LLMRouter()',
   loader: 'new BitNetLoader()',
   load: 'load()',
+  register: 'load() of a router',
   generate: 'generate() and stream() of a model',
   route: 'generate() and stream() of a router',
 };
@@ -137,11 +149,16 @@ export function allowed(row) {
     messages: 'a non-empty array of { role, content }',
     signal: 'an AbortSignal',
     object: 'an object',
+    strategy: 'a name or a function',
+    fallbacks: 'an array of model ids, or true',
+    price: '{ input, output } with numbers from 0',
   };
   if (row.type in kinds) return kinds[row.type];
   const kind = row.type === 'integer' ? 'a whole number' : 'a number';
   return row.above ? `${kind} above ${row.min} and up to ${row.max}` : `${kind} from ${row.min} to ${row.max}`;
 }
+
+const isPrice = (value) => value !== null && typeof value === 'object' && Object.entries(value).every(([key, price]) => ['input', 'output'].includes(key) && typeof price === 'number' && price >= 0);
 
 const isText = (value) => typeof value === 'string' && value.length > 0;
 
@@ -162,6 +179,9 @@ function accepts(row, value) {
     case 'messages': return isMessages(value);
     case 'signal': return value instanceof AbortSignal;
     case 'object': return typeof value === 'object';
+    case 'strategy': return isText(value) || typeof value === 'function';
+    case 'fallbacks': return value === true || (Array.isArray(value) && value.every(isText));
+    case 'price': return isPrice(value);
     default: return isNumber(row, value);
   }
 }
@@ -219,6 +239,17 @@ export function readOptions(given, place) {
     options[row.name] = value;
   }
   return options;
+}
+
+/**
+ * Parts the options of a call: those that only `place` takes, checked, and the rest as it stands.
+ * @param {object | null | undefined} given
+ * @param {'route'} place
+ */
+export function splitOptions(given, place) {
+  const own = ([key]) => byPlace[place].get(key)?.in.includes(place) === true;
+  const entries = Object.entries(given ?? {});
+  return { route: readOptions(Object.fromEntries(entries.filter(own)), place), rest: Object.fromEntries(entries.filter((entry) => !own(entry))) };
 }
 
 /**

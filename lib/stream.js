@@ -1,5 +1,5 @@
 // A running generation as JavaScript sees it: an async iterator of text over the native event source.
-import { AbortError, fromNative } from './errors.js';
+import { AbortError, fromNative, ModelError } from './errors.js';
 
 /**
  * Text as it is made. One-shot: iterate it once, or await `result`.
@@ -11,6 +11,7 @@ export class TextStream {
   #signal;
   #onSettled;
   #onToken;
+  #toError;
   #onAbort = () => this.abort(this.#signal.reason);
   #iterator = this.#read();
   #reading = false;
@@ -27,13 +28,15 @@ export class TextStream {
   /**
    * @param {object} source
    * @param {() => Promise<{ next(): Promise<object | null>, cancel(): void }>} source.start begins the native generation
-   * @param {(completion: object, text: string) => object} source.complete makes the result from the last event
+   * @param {(completion: object, text: string) => object | Promise<object>} source.complete makes the result from the last event
    * @param {AbortSignal} [source.signal]
-   * @param {() => void} [source.onSettled] called once, when the stream has ended in whatever way
+   * @param {(error?: unknown) => void} [source.onSettled] called once, when the stream has ended in whatever way
    * @param {(text: string) => void} [source.onToken]
+   * @param {(error: unknown) => unknown} [source.toError] what the reader gets for an error of the source
    */
-  constructor({ start, complete, signal, onSettled, onToken }) {
+  constructor({ start, complete, signal, onSettled, onToken, toError = fromNative }) {
     this.#complete = complete;
+    this.#toError = toError;
     this.#signal = signal;
     this.#onSettled = onSettled;
     this.#onToken = onToken;
@@ -66,8 +69,17 @@ export class TextStream {
 
   /** Stops the engine; the iterator and `result` fail with an AbortError that has `reason` as its cause. */
   abort(reason) {
-    if (this.#finished) return;
-    this.#fail(new AbortError(reason, this.#text));
+    this.end((partialText) => new AbortError(reason, partialText));
+  }
+
+  /** Stops the engine; the iterator and `result` fail with the error that is made of the text so far. */
+  end(errorOf) {
+    if (!this.#finished) this.#fail(errorOf(this.#text));
+  }
+
+  /** True once the stream has ended in whatever way. */
+  get settled() {
+    return this.#finished;
   }
 
   next() {
@@ -122,11 +134,13 @@ export class TextStream {
         return event.text;
       }
       if (!event?.done) throw new Error('[INTERNAL] the stream ended without a result');
-      this.#resolve(this.#complete(event.done, this.#text));
+      const result = await this.#complete(event.done, this.#text);
+      if (this.#failure) throw this.#failure;
+      this.#resolve(result);
       this.#settle();
       return undefined;
     } catch (error) {
-      this.#fail(this.#failure ?? fromNative(error));
+      this.#fail(this.#failure ?? this.#toError(error));
       throw this.#failure;
     }
   }
@@ -139,16 +153,17 @@ export class TextStream {
     });
   }
 
-  #settle() {
+  #settle(error) {
     this.#finished = true;
     this.#signal?.removeEventListener('abort', this.#onAbort);
-    this.#onSettled?.();
+    this.#onSettled?.(error);
   }
 
   #fail(error) {
     if (this.#finished) return;
     this.#failure = error;
-    this.#settle();
+    if (error instanceof ModelError) error.partialText ??= this.#text;
+    this.#settle(error);
     this.#generation?.then((generation) => generation.cancel(), () => {});
     this.#interrupt(error);
     this.#reject(error);
