@@ -16,7 +16,7 @@ export interface ChatMessage {
 }
 
 export type Prompt = string | ChatMessage[];
-export type Isa = 'scalar' | 'avx2' | 'avx512vnni' | 'neon';
+export type Isa = 'scalar' | 'avx2' | 'avx512vnni' | 'avx512vbmi' | 'neon';
 export type QuantType = 'i2_s' | 'tl1' | 'tl2';
 
 /** How tokens are chosen. Given to `load()` they are the defaults of the model, given to a call they win over those. */

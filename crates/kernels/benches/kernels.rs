@@ -95,9 +95,18 @@ fn activations(n: usize, cols: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The ternary matrices of the whole model: far larger than any cache.
-static MODEL: LazyLock<Vec<TernaryMatrix>> = LazyLock::new(|| {
-    let compute = Compute::new(Kernels::detect(), 2).expect("threads");
+/// The ternary matrices of the whole model, packed as the instruction set wants them: far larger than any cache.
+fn model(isa: Isa) -> &'static [TernaryMatrix] {
+    static TWO_BITS: LazyLock<Vec<TernaryMatrix>> = LazyLock::new(|| pack_model(Isa::Scalar));
+    static TRITS: LazyLock<Vec<TernaryMatrix>> = LazyLock::new(|| pack_model(Isa::Avx512Vbmi));
+    match isa {
+        Isa::Avx512Vbmi => &TRITS,
+        _ => &TWO_BITS,
+    }
+}
+
+fn pack_model(isa: Isa) -> Vec<TernaryMatrix> {
+    let compute = Setup { isa, threads: 2 }.compute();
     let layer: Vec<_> = LAYER
         .iter()
         .zip(1..)
@@ -109,14 +118,15 @@ static MODEL: LazyLock<Vec<TernaryMatrix>> = LazyLock::new(|| {
             pack_i2s(&compute, rows, cols, &layer[index % LAYER.len()]).expect("valid weights")
         })
         .collect()
-});
+}
 
-fn model_bytes() -> usize {
-    MODEL.iter().map(TernaryMatrix::bytes).sum()
+fn bytes(model: &[TernaryMatrix]) -> usize {
+    model.iter().map(TernaryMatrix::bytes).sum()
 }
 
 /// Every ternary matrix of the model once, for `n` tokens.
 struct Pass {
+    model: &'static [TernaryMatrix],
     narrow: QuantizedRows,
     wide: QuantizedRows,
     outs: Vec<Vec<f32>>,
@@ -128,12 +138,18 @@ impl Pass {
         compute.quantize_rows(&activations(n, 2560), n, 2560, &mut narrow);
         compute.quantize_rows(&activations(n, 6912), n, 6912, &mut wide);
         let outs = LAYER.iter().map(|(rows, _)| vec![0.0; n * rows]).collect();
-        Self { narrow, wide, outs }
+        let model = model(compute.kernels().isa());
+        Self {
+            model,
+            narrow,
+            wide,
+            outs,
+        }
     }
 
     /// The forks of a real layer: q, k and v; o; gate and up; down.
     fn run(&mut self, compute: &Compute) {
-        for layer in MODEL.chunks_exact(LAYER.len()) {
+        for layer in self.model.chunks_exact(LAYER.len()) {
             let mut outs: Vec<&mut [f32]> = self.outs.iter_mut().map(Vec::as_mut_slice).collect();
             compute.ternary_matmul_many(
                 &[&layer[0], &layer[1], &layer[2]],
@@ -151,7 +167,7 @@ impl Pass {
         let compute =
             Compute::new(Kernels::for_isa(Isa::Scalar).expect("always there"), 2).expect("threads");
         let mut reference = Self::new(&compute, 1);
-        let layer = &MODEL[MODEL.len() - LAYER.len()..];
+        let layer = &self.model[self.model.len() - LAYER.len()..];
         for (index, w) in layer.iter().enumerate() {
             let x = if index == 6 {
                 &reference.wide
@@ -176,7 +192,7 @@ fn decode_ternary(bencher: Bencher, setup: &Setup) {
     pass.run(&compute);
     pass.check();
     bencher
-        .counter(BytesCount::new(model_bytes()))
+        .counter(BytesCount::new(bytes(pass.model)))
         .bench_local(|| pass.run(&compute));
 }
 
@@ -188,7 +204,7 @@ fn decode_ternary_batch_of_4(bencher: Bencher, setup: &Setup) {
     pass.run(&compute);
     pass.check();
     bencher
-        .counter(BytesCount::new(model_bytes()))
+        .counter(BytesCount::new(bytes(pass.model)))
         .bench_local(|| pass.run(&compute));
 }
 
@@ -204,12 +220,12 @@ fn prefill_ternary(bencher: Bencher, setup: &Setup) {
         .bench_local(|| pass.run(&compute));
 }
 
-/// Reading as many bytes as the ternary matrices hold: the bound of decoding.
-#[divan::bench(args = [1, 2], sample_count = 15, sample_size = 1)]
-fn decode_read_only(bencher: Bencher, threads: usize) {
-    static BYTES: LazyLock<Vec<u64>> = LazyLock::new(|| vec![3; 521_011_200 / 8]);
+/// Reading as many bytes as the ternary matrices hold at two bits a weight, and at 1.6: the bound of decoding.
+#[divan::bench(args = [(1, 521), (2, 521), (1, 417), (2, 417)], sample_count = 15, sample_size = 1)]
+fn decode_read_only(bencher: Bencher, (threads, megabytes): (usize, usize)) {
+    static WORDS: LazyLock<Vec<u64>> = LazyLock::new(|| vec![3; 521_000_000 / 8]);
     let compute = Compute::new(Kernels::detect(), threads).expect("threads");
-    let words = &*BYTES;
+    let words = &WORDS[..megabytes * 1_000_000 / 8];
     bencher
         .counter(BytesCount::of_slice(words))
         .bench_local(|| {

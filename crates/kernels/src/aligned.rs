@@ -9,20 +9,25 @@ use crate::pool::Pool;
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [u8; 64]);
 
-/// A buffer of f32 numbers that begins at a cache line, so that vectors of whole lines load from one line each.
+/// A buffer that begins at a cache line, so that vectors of whole lines load from one line each.
 #[derive(Default)]
-pub(crate) struct AlignedF32s(Vec<Line>);
+pub(crate) struct Scratch(Vec<Line>);
 
-impl AlignedF32s {
-    /// The first `len` numbers; what they hold is left over from earlier uses.
-    pub(crate) fn slice(&mut self, len: usize) -> &mut [f32] {
-        const PER_LINE: usize = size_of::<Line>() / size_of::<f32>();
-        let lines = len.div_ceil(PER_LINE);
-        if self.0.len() < lines {
-            self.0.resize(lines, Line([0; 64]));
+impl Scratch {
+    /// The first `len` lines; what they hold is left over from earlier uses.
+    pub(crate) fn lines(&mut self, len: usize) -> &mut [Line] {
+        if self.0.len() < len {
+            self.0.resize(len, Line([0; 64]));
         }
+        &mut self.0[..len]
+    }
+
+    /// The first `len` numbers; what they hold is left over from earlier uses.
+    pub(crate) fn f32s(&mut self, len: usize) -> &mut [f32] {
+        const PER_LINE: usize = size_of::<Line>() / size_of::<f32>();
+        let lines = self.lines(len.div_ceil(PER_LINE));
         // SAFETY: the lines are initialised, at least `len` numbers long and aligned for f32, of which all bits are valid.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+        unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), len) }
     }
 }
 

@@ -1,10 +1,10 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use crate::aligned::AlignedF32s;
+use crate::aligned::{Line, Scratch};
 use crate::disjoint::DisjointMut;
 use crate::pool::Pool;
-use crate::ternary::{PANEL_ROWS, PANEL_TILE, TOKEN_TILE};
+use crate::ternary::{MAX_TRIT_ROWS, PANEL_ROWS, PANEL_TILE, Packing, TOKEN_TILE};
 use crate::{DenseMatrix, DenseType, KernelError, Kernels, QuantizedRows, TernaryMatrix};
 
 /// Weight bytes that a thread takes at a time: long enough to stream, short enough that a slowed thread holds nobody up.
@@ -45,7 +45,7 @@ pub struct Compute {
     kernels: Kernels,
     pool: Pool,
     /// Buffers of threads at work, kept for the next operation.
-    scratch: Mutex<Vec<AlignedF32s>>,
+    scratch: Mutex<Vec<Scratch>>,
 }
 
 impl Compute {
@@ -116,7 +116,7 @@ impl Compute {
         if x.n() == 0 {
             return;
         }
-        let item_bytes = PANEL_TILE * ws.first().map_or(1, |w| w.panel_lines() * 64);
+        let item_bytes = PANEL_TILE * ws.first().map_or(1, |w| w.panel_bytes());
         self.pool
             .run(items, CHUNK_BYTES.div_ceil(item_bytes), &|range| {
                 for product in &products {
@@ -136,14 +136,51 @@ impl Compute {
         let w = product.w;
         let first = item * PANEL_TILE;
         let count = PANEL_TILE.min(w.panels() - first);
-        let panels = w.panels_at(first, count);
+        let (panels, lines) = (w.panels_at(first, count), w.panel_lines());
+        match w.packing() {
+            // SAFETY: the caller's promise.
+            Packing::TwoBits => unsafe {
+                self.item_tiles(product, x, first, &|x, n, acc| {
+                    self.kernels.ternary_tile(panels, lines, x, n, acc);
+                });
+            },
+            // SAFETY: the caller's promise.
+            Packing::Trits if self.kernels.prefers_trits() && x.tile_rows() <= MAX_TRIT_ROWS => unsafe {
+                self.item_tiles(product, x, first, &|x, n, acc| {
+                    self.kernels.trit_tile(panels, lines, x, n, acc);
+                });
+            },
+            Packing::Trits => self.with_lines(count * lines, |two_bits| {
+                self.kernels.decode_trits(panels, lines, two_bits);
+                // SAFETY: the caller's promise.
+                unsafe {
+                    self.item_tiles(product, x, first, &|x, n, acc| {
+                        self.kernels.ternary_tile(two_bits, lines, x, n, acc);
+                    });
+                }
+            }),
+        }
+    }
+
+    /// Goes through the tiles of token rows with the [`PANEL_TILE`] panels from `first` on; `multiply` does a tile's products.
+    ///
+    /// # Safety
+    /// No other thread works on the same panels.
+    unsafe fn item_tiles(
+        &self,
+        product: &TernaryProduct<'_>,
+        x: &QuantizedRows,
+        first: usize,
+        multiply: &TileProduct<'_>,
+    ) {
+        let w = product.w;
+        let count = PANEL_TILE.min(w.panels() - first);
         let rows = first * PANEL_ROWS..((first + count) * PANEL_ROWS).min(w.rows());
         for tile in x.tiles() {
             let n = tile.len();
             let mut acc = [[0_i32; PANEL_ROWS]; PANEL_TILE * TOKEN_TILE];
             let acc = &mut acc[..count * n];
-            self.kernels
-                .ternary_tile(panels, w.panel_lines(), x.tile_data(&tile), n, acc);
+            multiply(x.tile_data(&tile), n, acc);
             for (t, token) in tile.enumerate() {
                 let (sum, scale) = (x.sum(token), w.scale() / x.scale(token));
                 let start = token * w.rows();
@@ -286,13 +323,25 @@ impl Compute {
 
     /// Lends `work` a buffer of `len` numbers of any value, aligned to cache lines.
     pub(crate) fn with_scratch<R>(&self, len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+        self.with_buffer(|buffer| work(buffer.f32s(len)))
+    }
+
+    /// Lends `work` a buffer of `len` lines of any content.
+    pub(crate) fn with_lines<R>(&self, len: usize, work: impl FnOnce(&mut [Line]) -> R) -> R {
+        self.with_buffer(|buffer| work(buffer.lines(len)))
+    }
+
+    fn with_buffer<R>(&self, work: impl FnOnce(&mut Scratch) -> R) -> R {
         let lock = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffer = lock().pop().unwrap_or_default();
-        let result = work(buffer.slice(len));
+        let result = work(&mut buffer);
         lock().push(buffer);
         result
     }
 }
+
+/// Multiplies panels with a tile of token rows: its activations, its rows, and one entry of sums for each panel and row.
+type TileProduct<'a> = dyn Fn(&[i8], usize, &mut [[i32; PANEL_ROWS]]) + 'a;
 
 /// One matrix of [`Compute::ternary_matmul_many`]: its part of the items, and where its results go.
 struct TernaryProduct<'a> {

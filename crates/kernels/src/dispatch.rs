@@ -3,8 +3,10 @@
 use crate::aligned::Line;
 use crate::coarse::COARSE_INPUTS;
 use crate::compute::Activation;
-use crate::ternary::{LINE_INPUTS, PANEL_ROWS, PANEL_TILE, TOKEN_TILE};
-use crate::{DenseType, Isa, Kernels, portable};
+use crate::ternary::{
+    LINE_INPUTS, MAX_CODED_COLS, MAX_TRIT_ROWS, PANEL_ROWS, PANEL_TILE, TOKEN_TILE,
+};
+use crate::{DenseType, Isa, Kernels, portable, trits};
 
 /// Binds the kernels of `float.rs`, `dot.rs` and `blocks.rs` to a [`Simd`](crate::simd::Simd) value, under the given attributes.
 macro_rules! float_kernels {
@@ -73,10 +75,25 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::Avx512Vnni => unsafe { crate::x86_64::avx512_vnni::$function($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512Vbmi => unsafe { crate::x86_64::avx512_vbmi::$function($($argument),*) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: as above.
             Isa::Neon => unsafe { crate::aarch64::neon::$function($($argument),*) },
             _ => portable::$function($($argument),*),
+        }
+    };
+}
+
+/// The same for what only one instruction set does in a way of its own.
+macro_rules! trit_dispatch {
+    ($kernels:expr, $function:ident($($argument:expr),*), $portable:path) => {
+        match $kernels.isa() {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Kernels` of this ISA exists only where detection found its features.
+            Isa::Avx512Vbmi => unsafe { crate::x86_64::avx512_vbmi::$function($($argument),*) },
+            _ => $portable($($argument),*),
         }
     };
 }
@@ -113,6 +130,64 @@ impl Kernels {
         );
         assert_eq!(x.len(), n * lines * LINE_INPUTS, "tile of another width");
         dispatch!(self, ternary_tile(panels, lines, x, n, acc));
+    }
+
+    /// Whether weights of 1.6 bits are worth their unpacking.
+    pub(crate) fn prefers_trits(self) -> bool {
+        self.isa() == Isa::Avx512Vbmi
+    }
+
+    /// Rows of a tile of `n` token rows at most. Where it is no more than [`MAX_TRIT_ROWS`], coded panels are unpacked anew for
+    /// each tile, else once for all.
+    pub(crate) fn tile_rows(self, n: usize) -> usize {
+        /// Rows up to which unpacking anew was measured to be no slower.
+        const FEW_ROWS: usize = 16;
+        if self.prefers_trits() && n <= FEW_ROWS {
+            MAX_TRIT_ROWS
+        } else {
+            TOKEN_TILE
+        }
+    }
+
+    /// [`portable::trit_tile`].
+    pub(crate) fn trit_tile(
+        self,
+        panels: &[Line],
+        lines: usize,
+        x: &[i8],
+        n: usize,
+        acc: &mut [[i32; PANEL_ROWS]],
+    ) {
+        assert!((1..=MAX_TRIT_ROWS).contains(&n), "tile too large");
+        let count = acc.len() / n;
+        assert!(
+            panels.len() == count * trits::coded_lines(lines) && acc.len() == count * n,
+            "tile of unequal parts"
+        );
+        assert_eq!(x.len(), n * lines * LINE_INPUTS, "tile of another width");
+        assert!(lines * LINE_INPUTS <= MAX_CODED_COLS, "sums might overflow");
+        trit_dispatch!(
+            self,
+            trit_tile(panels, lines, x, n, acc),
+            portable::trit_tile
+        );
+    }
+
+    /// [`trits::decode`].
+    pub(crate) fn decode_trits(self, panels: &[Line], lines: usize, out: &mut [Line]) {
+        let count = out.len() / lines;
+        assert!(
+            out.len() == count * lines && panels.len() == count * trits::coded_lines(lines),
+            "panels of unequal lengths"
+        );
+        trit_dispatch!(self, decode_trits(panels, lines, out), trits::decode);
+    }
+
+    /// [`trits::encode`].
+    pub(crate) fn encode_trits(self, two_bits: &[Line], out: &mut [Line]) {
+        let coded = trits::coded_lines(two_bits.len());
+        assert_eq!(out.len(), coded, "panels of unequal lengths");
+        trit_dispatch!(self, encode_trits(two_bits, out), trits::encode);
     }
 
     /// [`portable::coarse_panel`].
@@ -218,6 +293,49 @@ mod tests {
                         );
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn coded_sums_of_extreme_activations_are_exact_up_to_the_widest_matrix() {
+        for isa in Isa::available() {
+            let kernels = Kernels::for_isa(isa).expect("available");
+            for lines in [1, 5, 9, MAX_CODED_COLS / LINE_INPUTS] {
+                for (codes, x) in [(0xAA, -128), (0xAA, 127), (0x55, -128), (0x00, 127)] {
+                    for n in 1..=MAX_TRIT_ROWS {
+                        let mut panel = vec![Line([0; 64]); trits::coded_lines(lines)];
+                        kernels.encode_trits(&vec![Line([codes; 64]); lines], &mut panel);
+                        let x = vec![x; n * lines * LINE_INPUTS];
+                        let mut acc = vec![[0; PANEL_ROWS]; n];
+                        kernels.trit_tile(&panel, lines, &x, n, &mut acc);
+                        let sum =
+                            i32::from(codes & 3) * i32::from(x[0]) * (lines * LINE_INPUTS) as i32;
+                        let case = format!("{isa}: {lines} lines of {codes:#x}, {n} of {}", x[0]);
+                        assert_eq!(acc, vec![[sum; PANEL_ROWS]; n], "{case}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lines_are_coded_and_decoded_alike_on_every_instruction_set() {
+        for isa in Isa::available() {
+            let kernels = Kernels::for_isa(isa).expect("available");
+            for lines in [1, 5, 23] {
+                let valid = |byte: usize| (byte & !(byte >> 1 & 0x55)) as u8;
+                let line = |i: usize| Line(std::array::from_fn(|at| valid(i * 91 + at * at)));
+                let plain: Vec<Line> = (0..lines).map(line).collect();
+                let mut coded = vec![Line([0; 64]); trits::coded_lines(lines)];
+                let mut expected = coded.clone();
+                kernels.encode_trits(&plain, &mut coded);
+                trits::encode(&plain, &mut expected);
+                let bytes = |lines: &[Line]| lines.iter().flat_map(|l| l.0).collect::<Vec<u8>>();
+                assert_eq!(bytes(&coded), bytes(&expected), "{isa}: {lines} lines");
+                let mut back = vec![Line([0xFF; 64]); lines];
+                kernels.decode_trits(&coded, lines, &mut back);
+                assert_eq!(bytes(&back), bytes(&plain), "{isa}: {lines} lines");
             }
         }
     }

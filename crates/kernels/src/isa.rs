@@ -12,13 +12,21 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW and VNNI.
     Avx512Vnni,
+    /// x86-64 with AVX-512 F, BW, VNNI and VBMI: ternary weights take 1.6 bits instead of two.
+    Avx512Vbmi,
     /// ARM64 with the dot product extension.
     Neon,
 }
 
 impl Isa {
     /// Every instruction set, slowest first.
-    const ALL: [Self; 4] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512Vnni];
+    const ALL: [Self; 5] = [
+        Self::Scalar,
+        Self::Neon,
+        Self::Avx2,
+        Self::Avx512Vnni,
+        Self::Avx512Vbmi,
+    ];
 
     /// The fastest instruction set of this processor.
     pub fn best() -> Self {
@@ -39,6 +47,7 @@ impl Isa {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512Vnni => "avx512vnni",
+            Self::Avx512Vbmi => "avx512vbmi",
             Self::Neon => "neon",
         }
     }
@@ -51,6 +60,8 @@ impl Isa {
             Self::Avx2 => crate::x86_64::avx2::is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => crate::x86_64::avx512_vnni::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vbmi => crate::x86_64::avx512_vbmi::is_available(),
             #[cfg(target_arch = "aarch64")]
             Self::Neon => crate::aarch64::neon::is_available(),
             _ => false,

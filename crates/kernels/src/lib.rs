@@ -26,6 +26,7 @@ mod portable;
 mod quantize;
 mod simd;
 mod ternary;
+mod trits;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

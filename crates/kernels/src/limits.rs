@@ -105,7 +105,7 @@ fn products_a_step(isa: Isa) -> usize {
         Isa::Scalar => SCALAR_PRODUCTS,
         Isa::Neon => SUMS * 16,
         Isa::Avx2 => SUMS * 32,
-        Isa::Avx512Vnni => SUMS * 64,
+        Isa::Avx512Vnni | Isa::Avx512Vbmi => SUMS * 64,
     }
 }
 
@@ -114,7 +114,7 @@ fn multiply_add(isa: Isa, steps: usize) {
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the kernels of a `Compute` exist only where the processor has their instructions.
-        Isa::Avx512Vnni => unsafe { multiply_add_avx512vnni(steps) },
+        Isa::Avx512Vnni | Isa::Avx512Vbmi => unsafe { multiply_add_avx512vnni(steps) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx2 => unsafe { multiply_add_avx2(steps) },

@@ -1,7 +1,7 @@
 //! From the files' weight layouts to panels.
 //!
 //! Every packer makes, for a row and a line, one u32: byte `j` holds the codes of the inputs `4 g + j` in bits `2g`. A panel
-//! line is those words of its 16 rows.
+//! line is those words of its 16 rows. Where the kernels want weights of 1.6 bits, a panel's lines are coded once all are there.
 
 mod hf;
 mod i2s;
@@ -16,7 +16,7 @@ pub use tq::{pack_tq1_0, pack_tq2_0};
 use std::sync::{Mutex, PoisonError};
 
 use crate::aligned::fill_parts;
-use crate::ternary::{LINE_INPUTS, MAX_COLS, PANEL_ROWS, ZERO_LINE};
+use crate::ternary::{LINE_INPUTS, MAX_COLS, PANEL_ROWS, Packing, ZERO_LINE};
 use crate::{Compute, KernelError, TernaryMatrix};
 
 /// Bytes 0 or 1 in each byte of a word.
@@ -71,14 +71,17 @@ where
 {
     check(rows, cols, scale)?;
     let lines = cols.div_ceil(LINE_INPUTS);
+    let packing = Packing::of(compute.kernels(), cols);
     let failure = FirstFailure::default();
     let panels = fill_parts(
         compute.pool(),
         rows.div_ceil(PANEL_ROWS),
-        lines,
+        packing.stored_lines(lines),
         ZERO_LINE,
-        |panel, out| {
+        |panel, stored| {
             let (mut buffer, mut row_words) = (Vec::new(), vec![0_u32; lines]);
+            let mut two_bits = vec![ZERO_LINE; lines];
+            let out = &mut two_bits;
             let first = panel * PANEL_ROWS;
             for row in first..rows.min(first + PANEL_ROWS) {
                 if let Err(error) = words(row, &mut buffer, &mut row_words) {
@@ -89,10 +92,14 @@ where
                     line.0.as_chunks_mut::<4>().0[row - first] = word.to_le_bytes();
                 }
             }
+            match packing {
+                Packing::TwoBits => stored.copy_from_slice(out),
+                Packing::Trits => compute.kernels().encode_trits(out, stored),
+            }
         },
     )?;
     failure.into_result()?;
-    Ok(TernaryMatrix::new(rows, cols, scale, panels))
+    Ok(TernaryMatrix::new(rows, cols, scale, packing, panels))
 }
 
 fn check(rows: usize, cols: usize, scale: f32) -> Result<(), KernelError> {

@@ -4,6 +4,7 @@ use crate::aligned::Line;
 use crate::coarse::COARSE_INPUTS;
 use crate::simd::Scalar;
 use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
+use crate::trits;
 
 crate::dispatch::float_kernels!(Scalar,);
 
@@ -43,6 +44,19 @@ fn panel_times_row<'a>(
         }
     }
     sums
+}
+
+/// [`ternary_tile`] for panels that [`trits::encode`] made.
+pub(crate) fn trit_tile(
+    panels: &[Line],
+    lines: usize,
+    x: &[i8],
+    n: usize,
+    acc: &mut [[i32; PANEL_ROWS]],
+) {
+    let mut two_bits = vec![Line([0; 64]); acc.len() / n * lines];
+    trits::decode(panels, lines, &mut two_bits);
+    ternary_tile(&two_bits, lines, x, n, acc);
 }
 
 /// Sums of code x activation of a panel's rows, for each of two planes of activations; the codes of

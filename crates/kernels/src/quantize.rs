@@ -3,7 +3,7 @@ use std::ops::Range;
 use crate::Compute;
 use crate::compute::FORK_ELEMENTS;
 use crate::disjoint::DisjointMut;
-use crate::ternary::{LINE_INPUTS, TOKEN_TILE};
+use crate::ternary::LINE_INPUTS;
 
 /// Smallest absolute maximum that a row is scaled by, so that a row of zeros stays finite.
 const MIN_ABSMAX: f32 = 1e-5;
@@ -16,12 +16,15 @@ const GROUP: usize = 4;
 /// Per row: `scale = 127 / max(absmax, 1e-5)` in f32 and `q = clamp(round_half_even(x * scale), -128, 127)`, as the ternary
 /// models were trained. A row with a NaN or an infinity gets a scale that makes its products NaN or infinite.
 ///
-/// The rows lie in tiles of at most 12, as even as can be. A tile of `w` rows holds the inputs `4 i..4 i + 4` of all its rows,
-/// row after row, at byte `4 i w`, so that a kernel reads it from end to end; a single row lies as it is.
+/// The rows lie in tiles of at most 12, or fewer where the kernels want it so, as even as can be. A tile of `w` rows holds the
+/// inputs `4 i..4 i + 4` of all its rows, row after row, at byte `4 i w`, so that a kernel reads it from end to end; a single row
+/// lies as it is.
 #[derive(Debug, Default)]
 pub struct QuantizedRows {
     n: usize,
     cols: usize,
+    /// Rows of a tile at most.
+    tile_rows: usize,
     data: Vec<i8>,
     scales: Vec<f32>,
     sums: Vec<i32>,
@@ -69,9 +72,14 @@ impl QuantizedRows {
         self.sums[i]
     }
 
+    /// Rows of a tile at most.
+    pub(crate) fn tile_rows(&self) -> usize {
+        self.tile_rows
+    }
+
     /// The rows of each tile.
-    pub(crate) fn tiles(&self) -> impl Iterator<Item = Range<usize>> {
-        let (n, count) = (self.n, self.n.div_ceil(TOKEN_TILE));
+    pub(crate) fn tiles(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (n, count) = (self.n, self.n.div_ceil(self.tile_rows.max(1)));
         (0..count).map(move |i| i * n / count..(i + 1) * n / count)
     }
 
@@ -88,6 +96,7 @@ impl Compute {
         assert_eq!(x.len(), n * cols, "x is not [n][cols]");
         let padded = cols.next_multiple_of(LINE_INPUTS);
         (out.n, out.cols) = (n, cols);
+        out.tile_rows = self.kernels().tile_rows(n);
         out.data.resize(n * padded, 0);
         out.scales.resize(n, 0.0);
         out.sums.resize(n, 0);
@@ -97,7 +106,7 @@ impl Compute {
         let sums = DisjointMut::new(&mut out.sums);
         self.pool().run(
             tiles.len(),
-            FORK_ELEMENTS.div_ceil(TOKEN_TILE * padded.max(1)),
+            FORK_ELEMENTS.div_ceil(out.tile_rows * padded.max(1)),
             &|range| {
                 for tile in &tiles[range] {
                     // SAFETY: the pool hands out every tile once, and tiles do not overlap.

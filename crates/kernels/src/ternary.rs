@@ -1,4 +1,7 @@
+use std::borrow::Cow;
+
 use crate::aligned::Line;
+use crate::{Kernels, trits};
 
 /// Rows of a panel.
 pub const PANEL_ROWS: usize = 16;
@@ -9,6 +12,9 @@ pub(crate) const LINE_INPUTS: usize = 16;
 /// Token rows that one call of the product takes at most.
 pub(crate) const TOKEN_TILE: usize = 12;
 
+/// Token rows that one call of the product with coded panels takes at most.
+pub(crate) const MAX_TRIT_ROWS: usize = 4;
+
 /// Panels that one call of the product takes at most.
 pub(crate) const PANEL_TILE: usize = 2;
 
@@ -18,30 +24,72 @@ pub(crate) const ZERO_LINE: Line = Line([0b01_01_01_01; 64]);
 /// Inputs above which a sum of products might leave an i32 (2 x 128 x 2^22 = 2^30).
 pub(crate) const MAX_COLS: usize = 1 << 22;
 
-/// Ternary weights, two bits each, in panels of 16 rows; one layout for every instruction set.
+/// Inputs above which panels keep two bits a weight: the coded products' sums stand up to 64 times too large in their i32.
+pub(crate) const MAX_CODED_COLS: usize = 1 << 18;
+
+/// How a matrix's panels are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// Two bits a weight.
+    TwoBits,
+    /// 1.6 bits a weight: [`trits`].
+    Trits,
+}
+
+impl Packing {
+    /// The one that `kernels` multiply the fastest.
+    pub(crate) fn of(kernels: Kernels, cols: usize) -> Self {
+        if kernels.prefers_trits() && cols <= MAX_CODED_COLS {
+            Self::Trits
+        } else {
+            Self::TwoBits
+        }
+    }
+
+    /// Lines in which a panel of `lines` two-bit lines is stored.
+    pub(crate) fn stored_lines(self, lines: usize) -> usize {
+        match self {
+            Self::TwoBits => lines,
+            Self::Trits => trits::coded_lines(lines),
+        }
+    }
+}
+
+/// Ternary weights in panels of 16 rows; one layout of activations serves every instruction set.
 ///
 /// Rows and inputs are padded to multiples of 16 with weights of zero. Panel `p` holds the rows `16p..16p + 16` in one 64-byte
 /// line per 16 inputs: byte `4 r + j` of line `b` holds in its bits `2g` and `2g + 1` (`g` = 0..4) the code, weight + 1, of row
 /// `r` and input `16 b + 4 g + j`. So one shift and one mask of a line leave four neighbouring inputs for each of 16 rows, just
 /// what a four-way byte dot product takes beside four broadcast activations.
+///
+/// For kernels that unpack them in registers, [`Isa::Avx512Vbmi`](crate::Isa::Avx512Vbmi), five such lines are stored as four,
+/// at 1.6 bits a weight (see `trits.rs`). Every instruction set multiplies both.
 pub struct TernaryMatrix {
     rows: usize,
     cols: usize,
     scale: f32,
+    packing: Packing,
     lines: Vec<Line>,
 }
 
 impl TernaryMatrix {
-    /// `lines`: all panels in order, with codes 0 to 2 only.
-    pub(crate) fn new(rows: usize, cols: usize, scale: f32, lines: Vec<Line>) -> Self {
+    /// `lines`: all panels in order, with codes 0 to 2 only, packed as [`Packing::of`] says.
+    pub(crate) fn new(
+        rows: usize,
+        cols: usize,
+        scale: f32,
+        packing: Packing,
+        lines: Vec<Line>,
+    ) -> Self {
         debug_assert_eq!(
             lines.len(),
-            rows.div_ceil(PANEL_ROWS) * cols.div_ceil(LINE_INPUTS)
+            rows.div_ceil(PANEL_ROWS) * packing.stored_lines(cols.div_ceil(LINE_INPUTS))
         );
         Self {
             rows,
             cols,
             scale,
+            packing,
             lines,
         }
     }
@@ -68,16 +116,19 @@ impl TernaryMatrix {
 
     /// Whether no weight differs from zero.
     pub fn is_zero(&self) -> bool {
-        self.lines.iter().all(|line| line.0 == ZERO_LINE.0)
+        (0..self.panels()).all(|p| {
+            let panel = self.two_bit_panel(p);
+            panel.iter().all(|line| line.0 == ZERO_LINE.0)
+        })
     }
 
     /// All weights as numbers, `[rows][cols]`, by the plainest possible reading of the layout: for tests.
     pub fn dequantize(&self) -> Vec<f32> {
         let mut weights = Vec::with_capacity(self.rows * self.cols);
         for row in 0..self.rows {
+            let panel = self.two_bit_panel(row / PANEL_ROWS);
             for col in 0..self.cols {
-                let line = &self.lines[row / PANEL_ROWS * self.panel_lines() + col / LINE_INPUTS];
-                let byte = line.0[4 * (row % PANEL_ROWS) + col % 4];
+                let byte = panel[col / LINE_INPUTS].0[4 * (row % PANEL_ROWS) + col % 4];
                 let code = byte >> (2 * (col % LINE_INPUTS / 4)) & 3;
                 weights.push((f32::from(code) - 1.0) * self.scale);
             }
@@ -85,9 +136,19 @@ impl TernaryMatrix {
         weights
     }
 
-    /// Lines of one panel.
+    /// How the panels are stored.
+    pub(crate) fn packing(&self) -> Packing {
+        self.packing
+    }
+
+    /// Two-bit lines of one panel.
     pub(crate) fn panel_lines(&self) -> usize {
         self.cols.div_ceil(LINE_INPUTS)
+    }
+
+    /// Bytes in which a panel is stored.
+    pub(crate) fn panel_bytes(&self) -> usize {
+        self.packing.stored_lines(self.panel_lines()) * size_of::<Line>()
     }
 
     /// Panels, the last of which may be partly padding.
@@ -95,8 +156,22 @@ impl TernaryMatrix {
         self.rows.div_ceil(PANEL_ROWS)
     }
 
-    /// The lines of `count` panels from `first` on.
+    /// The lines of `count` panels from `first` on, as they are stored.
     pub(crate) fn panels_at(&self, first: usize, count: usize) -> &[Line] {
-        &self.lines[first * self.panel_lines()..(first + count) * self.panel_lines()]
+        let stored = self.packing.stored_lines(self.panel_lines());
+        &self.lines[first * stored..(first + count) * stored]
+    }
+
+    /// The two-bit lines of a panel.
+    fn two_bit_panel(&self, index: usize) -> Cow<'_, [Line]> {
+        let panel = self.panels_at(index, 1);
+        match self.packing {
+            Packing::TwoBits => Cow::Borrowed(panel),
+            Packing::Trits => {
+                let mut two_bits = vec![ZERO_LINE; self.panel_lines()];
+                trits::decode(panel, self.panel_lines(), &mut two_bits);
+                Cow::Owned(two_bits)
+            }
+        }
     }
 }

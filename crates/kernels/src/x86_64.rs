@@ -1,2 +1,3 @@
 pub(crate) mod avx2;
+pub(crate) mod avx512_vbmi;
 pub(crate) mod avx512_vnni;

@@ -187,7 +187,7 @@ fn tile<const P: usize, const N: usize>(
 /// Loads a line and asks for the one a page ahead.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_line(line: &Line) -> __m512i {
+pub(super) fn load_line(line: &Line) -> __m512i {
     let bytes = line.0.as_ptr();
     // SAFETY: a line is one register, aligned to 64 bytes; a prefetch of any address is allowed.
     unsafe {

@@ -125,7 +125,13 @@ fn thread_counts_outside_of_the_bounds_are_refused() {
 
 #[test]
 fn names_of_instruction_sets_are_read_back() {
-    for isa in [Isa::Scalar, Isa::Avx2, Isa::Avx512Vnni, Isa::Neon] {
+    for isa in [
+        Isa::Scalar,
+        Isa::Avx2,
+        Isa::Avx512Vnni,
+        Isa::Avx512Vbmi,
+        Isa::Neon,
+    ] {
         assert_eq!(isa.name().parse::<Isa>().expect("own name"), isa);
         assert_eq!(
             Kernels::for_isa(isa).is_some(),

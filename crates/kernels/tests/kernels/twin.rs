@@ -45,11 +45,17 @@ fn on(isa: Isa, check: impl Fn(&Compute, &str)) {
     }
 }
 
-fn ternary(rows: usize, cols: usize, codes: &[u8]) -> TernaryMatrix {
-    pack_codes(&scalar(), rows, cols, 0.37, |row, out| {
+fn ternary(packer: &Compute, rows: usize, cols: usize, codes: &[u8]) -> TernaryMatrix {
+    pack_codes(packer, rows, cols, 0.37, |row, out| {
         out.copy_from_slice(&codes[row * cols..(row + 1) * cols]);
     })
     .expect("valid codes")
+}
+
+/// One for each way in which weights are stored: any instruction set multiplies all of them.
+fn packers() -> Vec<Compute> {
+    let sets = [Isa::Scalar, Isa::Avx512Vbmi];
+    sets.iter().filter_map(|&isa| compute(isa, 1)).collect()
 }
 
 /// The product by its definition, from weights and rounded activations.
@@ -76,7 +82,6 @@ fn ternary_product(
     x: &[f32],
     codes: &[u8],
 ) {
-    let w = ternary(rows, cols, codes);
     let n = x.len() / cols;
     let (mut rounded, mut expected) = (QuantizedRows::new(), QuantizedRows::new());
     compute.quantize_rows(x, n, cols, &mut rounded);
@@ -90,9 +95,13 @@ fn ternary_product(
             "{case}: scale {t}"
         );
     }
-    let mut out = vec![f32::NAN; n * rows];
-    compute.ternary_matmul(&w, &rounded, &mut out);
-    assert_same_bits(&out, &plain_product(&w, codes, &expected), case);
+    for packer in packers() {
+        let w = ternary(&packer, rows, cols, codes);
+        let mut out = vec![f32::NAN; n * rows];
+        compute.ternary_matmul(&w, &rounded, &mut out);
+        let case = format!("{case}, {} bytes", w.bytes());
+        assert_same_bits(&out, &plain_product(&w, codes, &expected), &case);
+    }
 }
 
 fn ternary_products_of_all_shapes(isa: Isa) {
@@ -134,7 +143,7 @@ fn several_products_at_once(isa: Isa) {
         let shapes = [70, 1, 33];
         let all: Vec<_> = shapes
             .iter()
-            .map(|&rows| ternary(rows, cols, &random_codes(rows * cols, 3)))
+            .map(|&rows| ternary(compute, rows, cols, &random_codes(rows * cols, 3)))
             .collect();
         let mut x = QuantizedRows::new();
         compute.quantize_rows(&random_floats(n * cols, 8), n, cols, &mut x);
@@ -154,7 +163,7 @@ fn not_finite_activations_stay_visible(isa: Isa) {
         for (bad, cols) in [(f32::NAN, 40), (f32::INFINITY, 40), (f32::NEG_INFINITY, 3)] {
             let mut x = random_floats(2 * cols, 9);
             x[cols - 1] = bad;
-            let w = ternary(16, cols, &vec![2; 16 * cols]);
+            let w = ternary(compute, 16, cols, &vec![2; 16 * cols]);
             let mut rounded = QuantizedRows::new();
             compute.quantize_rows(&x, 2, cols, &mut rounded);
             let mut out = vec![0.0; 32];
@@ -312,5 +321,6 @@ suite! {
     scalar_kernels llm_kernels::Isa::Scalar;
     avx2_kernels llm_kernels::Isa::Avx2;
     avx512vnni_kernels llm_kernels::Isa::Avx512Vnni;
+    avx512vbmi_kernels llm_kernels::Isa::Avx512Vbmi;
     neon_kernels llm_kernels::Isa::Neon;
 }
