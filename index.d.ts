@@ -17,6 +17,7 @@ export interface ChatMessage {
 
 export type Prompt = string | ChatMessage[];
 export type Isa = 'scalar' | 'avx2' | 'avx512vnni' | 'avx512vbmi' | 'neon';
+export type Speculation = 'auto' | 'off';
 export type QuantType = 'i2_s' | 'tl1' | 'tl2';
 
 /** How tokens are chosen. Given to `load()` they are the defaults of the model, given to a call they win over those. */
@@ -64,6 +65,8 @@ export interface LoadOptions extends SamplingOptions, LoadAliases {
   isa?: Isa;
   /** There is no GPU back-end: above 0 warns once (LLM_ROUTER_NO_GPU) and runs on the CPU. @default 0 */
   gpuLayers?: number;
+  /** Speculation of calls that do not say. @default 'auto' */
+  speculation?: Speculation;
   /** Keep the turns: the next prompt sees the answers before it. @default false */
   conversation?: boolean;
   /** true: build the native engine if it is missing (in a checkout). @default as the loader */
@@ -106,6 +109,11 @@ export interface GenerateOptions extends SamplingOptions, CallAliases {
    * tokens whenever the context is full. @default error
    */
   contextOverflow?: 'error' | 'shift' | 'truncate';
+  /**
+   * `auto`: where the text repeats itself, what followed the last time is computed along with the next token, and kept if it is
+   * what would have been chosen. The text is the same, sooner. @default as the model was loaded
+   */
+  speculation?: Speculation;
   /** Stops the call with an AbortError. */
   signal?: AbortSignal;
   /**
@@ -131,6 +139,10 @@ export interface Usage {
    * RAPL); null where the machine has no such counters or keeps them from this user.
    */
   joules?: number | null;
+  /** Tokens guessed ahead and computed beside others; up to the speed of the machine, so it may differ from run to run. */
+  draftedTokens: number;
+  /** Of these, tokens that were right: each saved a step. */
+  acceptedTokens: number;
 }
 
 /** Milliseconds of wall clock. */

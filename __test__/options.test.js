@@ -45,6 +45,7 @@ const TESTED_ELSEWHERE = {
   retries: 'what may be tried again is, with longer and longer pauses',
   timeout: 'a call that is not done in time fails with what there was of it',
   priority: 'calls beyond maxConcurrent wait, the important ones first, and beyond maxQueue they are refused',
+  speculation: 'speculation drafts tokens of a text that repeats itself, unless a call or the load turns it off',
   cache: 'C14: only greedy and seeded answers are cached unless the call asks for it; hits are copies',
 };
 
@@ -137,6 +138,23 @@ test('contextOverflow decides what happens to a prompt that does not fit', async
   assert.equal(shifted.tokens, 60);
 });
 
+test('speculation drafts tokens of a text that repeats itself, unless a call or the load turns it off', async () => {
+  // Any continuation of this drifts into repeating itself; where a token is as good as free, drafting it pays.
+  const prompt = 'ternary weights '.repeat(40);
+  const options = { ...SAMPLED, temperature: 0, raw: true, maxTokens: 120 };
+  const drafted = async (load, call) => {
+    const { model } = await loadDemo(load);
+    const { usage, text } = await model.generate(prompt, { ...options, ...call });
+    assert.ok(usage.acceptedTokens <= usage.draftedTokens);
+    return [usage.draftedTokens > 0, text];
+  };
+  const [on, text] = await drafted({}, {});
+  assert.equal(on, true);
+  for (const [load, call, expected] of [['auto', 'off', false], ['off', undefined, false], ['off', 'auto', true]]) {
+    assert.deepEqual(await drafted({ speculation: load }, { speculation: call }), [expected, text]);
+  }
+});
+
 test('options of load() are seen in the model', async () => {
   const seen = [];
   const { model } = await loadDemo({
@@ -216,7 +234,7 @@ test('wrong values are refused with the name, what was given and what is allowed
   const cases = [
     { maxTokens: -1 }, { maxTokens: 0 }, { maxTokens: 1.5 }, { maxTokens: '10' }, { temperature: 'hot' }, { temperature: -1 }, { temperature: NaN },
     { topP: 7 }, { topP: 0 }, { topK: -1 }, { minP: 2 }, { seed: -1 }, { seed: 2 ** 53 }, { repetitionPenalty: 0 }, { repeatPenalty: 'x' },
-    { stop: [1] }, { stop: '' }, { raw: 'yes' }, { messages: 'x' }, { signal: {} }, { onToken: 1 }, { contextOverflow: 'drop' }, { ignoreEos: 1 },
+    { stop: [1] }, { stop: '' }, { raw: 'yes' }, { messages: 'x' }, { signal: {} }, { onToken: 1 }, { contextOverflow: 'drop' }, { ignoreEos: 1 }, { speculation: 'on' },
     { systemPrompt: 1 }, { template: {} }, { seed: 1n },
   ];
   for (const options of cases) {

@@ -29,6 +29,7 @@ const stream: TextStream<RoutedResult> = await router.stream('Write a poem', { m
 for await (const token of stream) same<typeof token, string>(true);
 const { usage }: GenerateResult = await stream.result;
 same<typeof usage.cachedTokens, number>(true);
+same<typeof usage.acceptedTokens, number>(true);
 
 const ids: number[] = model.tokenize('text', { addSpecial: false });
 const logits: Float32Array = await model.forward(ids, { all: true });

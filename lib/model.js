@@ -11,7 +11,7 @@ export const SAMPLING_OPTIONS = [
 ];
 
 /** Options of a call that the engine takes as they are. */
-const CALL_OPTIONS = ['maxTokens', 'ignoreEos', 'contextOverflow'];
+const CALL_OPTIONS = ['maxTokens', 'ignoreEos', 'contextOverflow', 'speculation'];
 
 /** The members of `options` that `names` lists and that were given. */
 export function pick(options, names) {
@@ -114,7 +114,7 @@ export class BitNetModel {
   }
 
   #resultOf(done, text, latency, energy) {
-    const { finishReason, promptTokens, cachedTokens, completionTokens, timings, seed, tokenIds } = done;
+    const { finishReason, promptTokens, cachedTokens, completionTokens, draftedTokens, acceptedTokens, timings, seed, tokenIds } = done;
     this.updateMetrics(latency, completionTokens);
     return {
       text,
@@ -124,7 +124,7 @@ export class BitNetModel {
       modelId: this.id,
       cached: false,
       finishReason,
-      usage: { promptTokens, cachedTokens, completionTokens, totalTokens: promptTokens + completionTokens, ...energy },
+      usage: { promptTokens, cachedTokens, completionTokens, totalTokens: promptTokens + completionTokens, draftedTokens, acceptedTokens, ...energy },
       timings,
       performance: { tokensPerSecond: tokensPerSecond(completionTokens, timings) },
       seed,

@@ -44,6 +44,7 @@ export const OPTIONS = [
   { name: 'presencePenalty', in: ['load', 'generate'], type: 'number', min: -2, max: 2, aliases: ['presence_penalty'], about: 'taken off a logit that occurred' },
   { name: 'seed', in: ['load', 'generate'], type: 'integer', min: 0, max: Number.MAX_SAFE_INTEGER, about: 'same seed, same tokens; random when absent' },
   { name: 'maxTokens', in: ['generate'], type: 'integer', min: 1, max: 16_777_216, aliases: ['max_tokens', 'maxOutputTokens', 'max_completion_tokens', 'num_predict'], about: 'most tokens of the answer' },
+  { name: 'speculation', in: ['load', 'generate'], type: 'string', values: ['auto', 'off'], about: 'guess ahead where the text repeats itself: the same text, sooner' },
 
   // One call
   { name: 'modelId', in: ['route'], type: 'string', aliases: ['model'], about: 'which model answers; the strategy chooses when absent' },

@@ -26,6 +26,8 @@ pub struct GenerationEnd {
     pub prompt_tokens: u32,
     pub cached_tokens: u32,
     pub completion_tokens: u32,
+    pub drafted_tokens: u32,
+    pub accepted_tokens: u32,
     pub timings: GenerationTimings,
     pub seed: i64,
     pub token_ids: Vec<u32>,
@@ -69,6 +71,8 @@ impl From<Completion> for GenerationEnd {
             prompt_tokens: count(completion.usage.prompt_tokens),
             cached_tokens: count(completion.usage.cached_tokens),
             completion_tokens: count(completion.usage.completion_tokens),
+            drafted_tokens: count(completion.usage.drafted_tokens),
+            accepted_tokens: count(completion.usage.accepted_tokens),
             timings: GenerationTimings {
                 queue_ms: timings.queue_ms,
                 prefill_ms: timings.prefill_ms,

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use llm_engine::{
-    ContextOverflow, EngineConfig, GenerateRequest, Message, Prompt, RenderOptions, SamplingOptions,
+    ContextOverflow, EngineConfig, GenerateRequest, Message, Prompt, RenderOptions,
+    SamplingOptions, Speculation,
 };
 use llm_router::{LoadSpec, SearchPaths};
 use napi_derive::napi;
@@ -53,6 +54,8 @@ pub struct LoadRequest {
     pub context_size: Option<u32>,
     pub isa: Option<String>,
     pub sampling: SamplingFields,
+    /// `auto` or `off`.
+    pub speculation: Option<String>,
     /// Folders with `models/<name>/`, in the order in which they are searched.
     pub bitnet_dirs: Vec<String>,
     /// The Hugging Face cache.
@@ -77,6 +80,7 @@ impl LoadRequest {
                 context_size: self.context_size.map(|size| size as usize),
                 isa: self.isa.map(|name| name.parse()).transpose()?,
                 sampling: self.sampling.into(),
+                speculation: speculation(self.speculation.as_deref())?.unwrap_or_default(),
             },
         })
     }
@@ -95,6 +99,8 @@ pub struct GenerateCall {
     pub ignore_eos: Option<bool>,
     /// `error`, `shift` or `truncate`.
     pub context_overflow: Option<String>,
+    /// `auto` or `off`.
+    pub speculation: Option<String>,
 }
 
 impl GenerateCall {
@@ -116,6 +122,7 @@ impl GenerateCall {
             stop: self.stop,
             ignore_eos: self.ignore_eos.unwrap_or(false),
             context_overflow: context_overflow(self.context_overflow.as_deref())?,
+            speculation: speculation(self.speculation.as_deref())?,
         })
     }
 }
@@ -147,5 +154,14 @@ fn context_overflow(name: Option<&str>) -> Result<ContextOverflow, Failure> {
         Some("shift") => Ok(ContextOverflow::Shift),
         Some("truncate") => Ok(ContextOverflow::Truncate),
         Some(other) => Err(Failure::argument("contextOverflow", other)),
+    }
+}
+
+fn speculation(name: Option<&str>) -> Result<Option<Speculation>, Failure> {
+    match name {
+        None => Ok(None),
+        Some("auto") => Ok(Some(Speculation::Auto)),
+        Some("off") => Ok(Some(Speculation::Off)),
+        Some(other) => Err(Failure::argument("speculation", other)),
     }
 }

@@ -6,8 +6,8 @@ import { randomNumbers } from './statistics.js';
 /** Positions in a block of keys and values: memory for them is taken a block at a time. */
 const KV_BLOCK = 64;
 
-/** What is the same in every call: the text as it stands, the likeliest token, on past the model's end token. */
-const CALL = { raw: true, temperature: 0, ignoreEos: true };
+/** What is the same in every call: the text as it stands, the likeliest token, on past the model's end token, a token a step. */
+const CALL = { raw: true, temperature: 0, ignoreEos: true, speculation: 'off' };
 
 /** Loads a model alone in a router. */
 export async function loadModel(source, { threads, isa }) {

@@ -6,6 +6,7 @@ use llm_kernels::Isa;
 
 use crate::error::EngineError;
 use crate::sampling::SamplingOptions;
+use crate::speculation::Speculation;
 
 /// Tokens of an answer when a request does not say.
 pub const DEFAULT_MAX_TOKENS: usize = 128;
@@ -27,6 +28,8 @@ pub struct EngineConfig {
     pub isa: Option<Isa>,
     /// Sampling of requests that do not say.
     pub sampling: SamplingOptions,
+    /// Speculation of requests that do not say.
+    pub speculation: Speculation,
 }
 
 /// # Errors

@@ -20,6 +20,7 @@ use crate::request::{ContextOverflow, GenerateRequest};
 use crate::sampling::SamplingOptions;
 use crate::scheduler::Scheduler;
 use crate::sequence::SequenceRequest;
+use crate::speculation::Speculation;
 use crate::task::{Task, task};
 use crate::vocabulary::Vocabulary;
 
@@ -35,6 +36,7 @@ pub struct Engine {
     model: Arc<dyn Model>,
     vocabulary: Arc<Vocabulary>,
     sampling: SamplingOptions,
+    speculation: Speculation,
     context_size: usize,
     threads: usize,
     isa: llm_kernels::Isa,
@@ -93,6 +95,7 @@ impl Engine {
             model,
             vocabulary,
             sampling: config.sampling.or(recommended),
+            speculation: config.speculation,
             context_size,
             threads,
             isa,
@@ -186,6 +189,7 @@ impl Engine {
                 stop: request.stop,
                 end_tokens,
                 shift: (request.context_overflow == ContextOverflow::Shift).then_some(keep),
+                speculation: request.speculation.unwrap_or(self.speculation),
                 outbox,
                 submitted,
             })))?;

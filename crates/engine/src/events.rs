@@ -100,6 +100,11 @@ impl Outbox {
         !state.parked
     }
 
+    /// How many more pieces may be written.
+    pub(crate) fn room(&self) -> usize {
+        CAPACITY.saturating_sub(self.channel.lock().pieces.len())
+    }
+
     /// Whether the reader has lost interest.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.channel.lock().cancelled

@@ -41,6 +41,7 @@ mod sampler;
 mod sampling;
 mod scheduler;
 mod sequence;
+mod speculation;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -60,4 +61,5 @@ pub use request::{
     Completion, ContextOverflow, FinishReason, GenerateRequest, Prompt, TextEvent, Timings, Usage,
 };
 pub use sampling::SamplingOptions;
+pub use speculation::Speculation;
 pub use task::Task;

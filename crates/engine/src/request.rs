@@ -3,6 +3,7 @@
 use llm_text::{Message, RenderOptions};
 
 use crate::sampling::SamplingOptions;
+use crate::speculation::Speculation;
 
 /// What the model continues.
 #[derive(Debug, Clone)]
@@ -45,6 +46,8 @@ pub struct GenerateRequest {
     pub ignore_eos: bool,
     /// What happens when the context is full.
     pub context_overflow: ContextOverflow,
+    /// Whether to speculate; `None` leaves it to [`EngineConfig`](crate::EngineConfig).
+    pub speculation: Option<Speculation>,
 }
 
 impl GenerateRequest {
@@ -58,6 +61,7 @@ impl GenerateRequest {
             stop: Vec::new(),
             ignore_eos: false,
             context_overflow: ContextOverflow::default(),
+            speculation: None,
         }
     }
 }
@@ -127,6 +131,10 @@ pub struct Usage {
     pub cached_tokens: usize,
     /// Tokens chosen.
     pub completion_tokens: usize,
+    /// Tokens guessed and computed beside others. How many is up to the machine's speed, and may differ from run to run.
+    pub drafted_tokens: usize,
+    /// Of these, those that were right: each saved a forward pass.
+    pub accepted_tokens: usize,
 }
 
 /// Where the time of a generation went, in milliseconds of wall clock.

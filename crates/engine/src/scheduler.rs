@@ -1,6 +1,7 @@
 //! The engine's thread: rounds over all running sequences until the engine closes.
 //!
-//! A round is one forward pass. Every sequence that decodes brings one token, and one of those that still read their
+//! A round is one forward pass. Every sequence that decodes brings one token, and with it what is guessed to follow
+//! ([`crate::speculation`]); one of those that still read their
 //! prompt brings a chunk; they take turns. Weights are so read once for all, nobody waits for another's prompt to end,
 //! and a cancelled request stops the work after the pass that is under way.
 
@@ -9,9 +10,10 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use llm_kernels::{Compute, Kernels};
-use llm_model::{BatchEntry, Logits, LogitsOf, Model, ModelError, Scratch};
+use llm_model::{BatchEntry, Logits, Model, ModelError, Scratch};
 use llm_text::Tokenizer;
 
 use crate::error::EngineError;
@@ -19,6 +21,7 @@ use crate::inbox::{Command, Inbox};
 use crate::job::Job;
 use crate::prefix_cache::PrefixCache;
 use crate::sequence::{Sequence, SequenceRequest};
+use crate::speculation::{PlainPass, draft_limit};
 
 /// Prompt tokens of one pass: enough to reuse every weight that is read, few enough that other sequences and a
 /// cancellation do not wait long.
@@ -39,6 +42,7 @@ pub(crate) struct Scheduler {
     running: Vec<Sequence>,
     jobs: VecDeque<Job>,
     prefix_cache: PrefixCache,
+    plain_pass: PlainPass,
     /// Bytes of all key-value caches, for others to read.
     kv_bytes: Arc<AtomicUsize>,
 }
@@ -62,6 +66,7 @@ impl Scheduler {
             running: Vec::new(),
             jobs: VecDeque::new(),
             prefix_cache: PrefixCache::new(context_size),
+            plain_pass: PlainPass::default(),
             kv_bytes,
         }
     }
@@ -144,18 +149,51 @@ impl Scheduler {
         (0..self.running.len()).filter(belongs).collect()
     }
 
-    /// One forward pass over the sequences at `batch`, and what follows from it. When it fails for several together,
-    /// each is tried alone, so that only the culprit ends.
+    /// One forward pass over the sequences at `batch`, and what follows from it. When it fails for several together, or with
+    /// guesses, each is tried alone and without, so that only the culprit ends.
     fn pass(&mut self, batch: &[usize]) {
         if batch.is_empty() {
             return;
         }
-        match self.forward(batch) {
-            Ok(()) => self.advance(batch),
-            Err(error) => match batch {
-                [at] => self.running[*at].fail(error.into()),
+        let decoding = batch.iter().all(|&at| self.running[at].n_pending() == 1);
+        let guessing = decoding && self.guess(batch);
+        let started = Instant::now();
+        if let Err(error) = self.forward(batch) {
+            let guessed = batch
+                .iter()
+                .fold(false, |any, &at| self.running[at].retract() | any);
+            match batch {
+                [at] if !guessed => self.running[*at].fail(error.into()),
                 _ => batch.iter().for_each(|&at| self.pass(&[at])),
-            },
+            }
+            return;
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let chosen = self.advance(batch);
+        if guessing {
+            self.account(batch, chosen, seconds);
+        } else if decoding {
+            self.plain_pass.record(batch.len(), seconds);
+        }
+    }
+
+    /// Lets the sequences at `batch`, which all decode, guess; true when any did. Not before it is known what a pass without
+    /// guesses takes.
+    fn guess(&mut self, batch: &[usize]) -> bool {
+        let known = self.plain_pass.seconds(batch.len()).is_some();
+        let limit = if known { draft_limit(batch.len()) } else { 0 };
+        batch.iter().fold(false, |any, &at| {
+            self.running[at].guess(limit, self.context_size) | any
+        })
+    }
+
+    /// Tells the sequences at `batch` what guessing was good for: a pass of `seconds` has given them `chosen` tokens.
+    fn account(&mut self, batch: &[usize], chosen: usize, seconds: f64) {
+        if let Some(plain) = self.plain_pass.seconds(batch.len()) {
+            let saved = chosen as f64 / batch.len() as f64 - seconds / plain;
+            for &at in batch {
+                self.running[at].account(saved);
+            }
         }
     }
 
@@ -166,20 +204,7 @@ impl Scheduler {
             .enumerate()
             .filter(|(at, _)| batch.contains(at));
         let mut entries: Vec<BatchEntry<'_>> = members
-            .map(|(_, sequence)| {
-                let last = sequence.n_pending() <= PREFILL_CHUNK;
-                let logits = if last {
-                    sequence.wanted_logits()
-                } else {
-                    LogitsOf::None
-                };
-                let (tokens, cache) = sequence.feed(PREFILL_CHUNK);
-                BatchEntry {
-                    tokens,
-                    cache,
-                    logits,
-                }
-            })
+            .map(|(_, sequence)| sequence.feed(PREFILL_CHUNK))
             .collect();
         self.model.forward(
             &self.compute,
@@ -189,17 +214,18 @@ impl Scheduler {
         )
     }
 
-    /// Hands each sequence of the pass its row of logits, unless it still reads its prompt.
-    fn advance(&mut self, batch: &[usize]) {
+    /// Hands each sequence of the pass its rows of logits, unless it still reads its prompt; returns how many tokens they
+    /// have chosen.
+    fn advance(&mut self, batch: &[usize]) -> usize {
         let mut rows = self.logits.rows();
+        let mut chosen = 0;
         for &at in batch {
             let sequence = &mut self.running[at];
-            if sequence.n_pending() == 0
-                && let Some(row) = rows.next()
-            {
-                sequence.advance(row, self.context_size);
+            if sequence.n_pending() == 0 {
+                chosen += sequence.advance(&mut rows, self.context_size);
             }
         }
+        chosen
     }
 
     /// One chunk of the oldest job.

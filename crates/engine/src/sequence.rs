@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use llm_model::{KvCache, LogitsOf, LogitsRow};
+use llm_model::{BatchEntry, KvCache, LogitsOf, LogitsRow};
 use llm_text::{DecodeStream, StopMatcher, Tokenizer};
 
 use crate::error::EngineError;
@@ -12,6 +12,7 @@ use crate::prefix_cache::PrefixCache;
 use crate::request::{Completion, FinishReason, Timings, Usage};
 use crate::sampler::{History, Sampler};
 use crate::sampling::Sampling;
+use crate::speculation::{Drafter, Speculation};
 
 /// A validated request, on its way to the engine's thread.
 #[derive(Debug)]
@@ -25,14 +26,21 @@ pub(crate) struct SequenceRequest {
     pub(crate) end_tokens: Arc<[u32]>,
     /// When the context is full: drop the oldest tokens behind the first `n`, or end.
     pub(crate) shift: Option<usize>,
+    pub(crate) speculation: Speculation,
     pub(crate) outbox: Outbox,
     pub(crate) submitted: Instant,
 }
 
 /// A request that is being served.
 pub(crate) struct Sequence {
-    /// What the context holds, and then what it is to hold next: the cache has the beginning of it.
+    /// What the context holds, and then what it is to hold next: the cache has the beginning of it. Ends with `draft`.
     tokens: Vec<u32>,
+    /// Guesses that the next pass tries.
+    draft: Vec<u32>,
+    /// `None`: no guessing.
+    drafter: Option<Drafter>,
+    n_drafted: usize,
+    n_accepted: usize,
     cache: KvCache,
     n_prompt: usize,
     n_cached: usize,
@@ -61,6 +69,10 @@ impl Sequence {
             n_cached: cache.len(),
             history: History::new(&request.prompt),
             tokens: request.prompt,
+            draft: Vec::new(),
+            drafter: (request.speculation == Speculation::Auto).then(Drafter::new),
+            n_drafted: 0,
+            n_accepted: 0,
             cache,
             generated: Vec::new(),
             max_tokens: request.max_tokens,
@@ -88,16 +100,49 @@ impl Sequence {
         self.cache.bytes()
     }
 
-    /// The next tokens for the model, at most `limit`, and the cache that they go to.
-    pub(crate) fn feed(&mut self, limit: usize) -> (&[u32], &mut KvCache) {
-        let from = self.cache.len();
-        let to = self.tokens.len().min(from.saturating_add(limit));
-        (&self.tokens[from..to], &mut self.cache)
+    /// Puts guesses behind the token that is due, at most `limit` of them; true when there are any. They stay until
+    /// [`advance`](Self::advance) or [`retract`](Self::retract).
+    pub(crate) fn guess(&mut self, limit: usize, context_size: usize) -> bool {
+        let Some(drafter) = &mut self.drafter else {
+            return false;
+        };
+        // Every token of the draft may be followed by another: that one must fit the answer, the context and the stream.
+        let limit = limit
+            .min(self.max_tokens - self.generated.len() - 1)
+            .min(context_size.saturating_sub(self.tokens.len()))
+            .min(self.outbox.room().saturating_sub(1));
+        drafter.draft(&self.tokens, limit, &self.end_tokens, &mut self.draft);
+        self.tokens.extend_from_slice(&self.draft);
+        !self.draft.is_empty()
     }
 
-    /// Which logits its sampler needs.
-    pub(crate) fn wanted_logits(&self) -> LogitsOf {
-        self.sampler.wanted_logits()
+    /// Takes the guesses back, and makes no more until they prove right; true when there were any.
+    pub(crate) fn retract(&mut self) -> bool {
+        if self.draft.is_empty() {
+            return false;
+        }
+        self.tokens.truncate(self.tokens.len() - self.draft.len());
+        self.draft.clear();
+        if let Some(drafter) = &mut self.drafter {
+            drafter.lose_trust();
+        }
+        true
+    }
+
+    /// The next tokens for the model, at most `limit`, the cache that they go to, and the logits that are wanted of them.
+    pub(crate) fn feed(&mut self, limit: usize) -> BatchEntry<'_> {
+        let from = self.cache.len();
+        let to = self.tokens.len().min(from.saturating_add(limit));
+        let logits = match self.sampler.wanted_logits() {
+            _ if to < self.tokens.len() => LogitsOf::None,
+            wanted if self.draft.is_empty() => wanted,
+            wanted => wanted.of_each(),
+        };
+        BatchEntry {
+            tokens: &self.tokens[from..to],
+            cache: &mut self.cache,
+            logits,
+        }
     }
 
     /// Whether a step makes sense now: it has not ended and its reader keeps up.
@@ -110,12 +155,43 @@ impl Sequence {
         self.end.is_some() || self.outbox.is_cancelled()
     }
 
-    /// Chooses the next token from the logits after the last one, and hands its text on.
-    pub(crate) fn advance(&mut self, logits: LogitsRow<'_>, context_size: usize) {
-        self.end = match self.choose(logits, context_size) {
-            Ok(reason) => reason.map(Ok),
-            Err(error) => Some(Err(error)),
-        };
+    /// Chooses the next token from the logits after the last one, and hands its text on; while the choice is what the draft
+    /// says, it goes on to the row after. Takes its rows from `rows`; returns how many tokens were chosen.
+    pub(crate) fn advance<'a>(
+        &mut self,
+        rows: &mut impl Iterator<Item = LogitsRow<'a>>,
+        context_size: usize,
+    ) -> usize {
+        let draft = std::mem::take(&mut self.draft);
+        self.tokens.truncate(self.tokens.len() - draft.len());
+        let held = self.tokens.len();
+        let mut rows = rows.take(1 + draft.len());
+        let mut chosen = 0;
+        for row in rows.by_ref() {
+            self.end = match self.choose(row, context_size) {
+                Ok(reason) => reason.map(Ok),
+                Err(error) => Some(Err(error)),
+            };
+            chosen += 1;
+            if self.end.is_some() || self.generated.last() != draft.get(chosen - 1) {
+                break;
+            }
+        }
+        rows.for_each(drop);
+        // What the draft got wrong; after a shift the cache is shorter already.
+        self.cache.truncate(held + chosen.saturating_sub(1));
+        self.n_drafted += draft.len();
+        self.n_accepted += chosen.saturating_sub(1);
+        self.draft = draft;
+        self.draft.clear();
+        chosen
+    }
+
+    /// Tells the guessing how many passes a pass with drafts has saved.
+    pub(crate) fn account(&mut self, passes: f64) {
+        if let Some(drafter) = &mut self.drafter {
+            drafter.account(passes);
+        }
     }
 
     /// Ends with an error and lets the cache go.
@@ -137,6 +213,9 @@ impl Sequence {
         self.first_token.get_or_insert_with(Instant::now);
         self.generated.push(id);
         self.history.push(id);
+        if let Some(drafter) = &mut self.drafter {
+            drafter.observe(&self.tokens, id);
+        }
         if self.end_tokens.contains(&id) {
             return Ok(Some(self.flush(FinishReason::Stop)));
         }
@@ -180,6 +259,9 @@ impl Sequence {
         let dropped = ((self.tokens.len() - keep) / 2).max(1);
         self.tokens.drain(keep..keep + dropped);
         self.cache.truncate(keep);
+        if let Some(drafter) = &mut self.drafter {
+            drafter.lose_place();
+        }
     }
 
     /// Leaves what it has computed to `prefix_cache`; gives back the reader and what to tell it.
@@ -191,6 +273,8 @@ impl Sequence {
             prompt_tokens: self.n_prompt,
             cached_tokens: self.n_cached,
             completion_tokens: self.generated.len(),
+            drafted_tokens: self.n_drafted,
+            accepted_tokens: self.n_accepted,
         };
         let timings = self.timings();
         let end = self

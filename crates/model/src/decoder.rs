@@ -279,14 +279,10 @@ impl Decoder {
         let mut first = 0;
         for entry in batch {
             let end = first + entry.tokens.len();
-            let from = match entry.logits {
-                LogitsOf::None => end,
-                LogitsOf::Last | LogitsOf::Top(_) => end - 1,
-                LogitsOf::All => first,
-            };
+            let from = end - entry.logits.rows(entry.tokens.len());
             top = match entry.logits {
                 LogitsOf::None => top,
-                LogitsOf::Top(k) => top.map(|most| k.max(most)),
+                LogitsOf::Top(k) | LogitsOf::TopOfEach(k) => top.map(|most| k.max(most)),
                 LogitsOf::Last | LogitsOf::All => None,
             };
             projected.extend_from_slice(&x[from * n_embd..end * n_embd]);

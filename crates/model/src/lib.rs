@@ -75,6 +75,8 @@ pub enum LogitsOf {
     Top(usize),
     /// Every token's.
     All,
+    /// Of every token's what [`Top`](Self::Top) gives of the last one's.
+    TopOfEach(usize),
 }
 
 impl LogitsOf {
@@ -84,7 +86,17 @@ impl LogitsOf {
         match self {
             Self::None => 0,
             Self::Last | Self::Top(_) => n_tokens.min(1),
-            Self::All => n_tokens,
+            Self::All | Self::TopOfEach(_) => n_tokens,
+        }
+    }
+
+    /// The same of every token.
+    #[must_use]
+    pub fn of_each(self) -> Self {
+        match self {
+            Self::Last => Self::All,
+            Self::Top(k) => Self::TopOfEach(k),
+            other => other,
         }
     }
 }

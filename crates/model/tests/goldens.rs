@@ -349,6 +349,48 @@ fn the_searched_head_gives_the_largest_logits_of_the_whole_head() {
     }
 }
 
+#[test]
+fn each_token_s_largest_logits_are_those_that_it_has_as_the_last_one() {
+    let folder = tempfile::tempdir().unwrap();
+    write_large_vocabulary(folder.path(), 9001, 64);
+    let compute = compute(Isa::best(), 2);
+    let model = open(folder.path(), &compute);
+    let ids: Vec<u32> = (0..14).map(|i| i * 613 % 9001).collect();
+    let rows_of = |tokens: &[u32], wanted| {
+        let (mut cache, mut logits) = (model.new_cache(), Logits::default());
+        let entry = BatchEntry {
+            tokens,
+            cache: &mut cache,
+            logits: wanted,
+        };
+        model
+            .forward(&compute, &mut Scratch::default(), &mut [entry], &mut logits)
+            .unwrap();
+        let row = |row| match row {
+            LogitsRow::Top(top) => top.to_vec(),
+            LogitsRow::All(all) => (0..).zip(all.iter().copied()).collect(),
+        };
+        logits.rows().map(row).collect::<Vec<_>>()
+    };
+    let mut searched = 0;
+    for wanted in [LogitsOf::Top(1), LogitsOf::Top(40), LogitsOf::Last] {
+        let each = rows_of(&ids, wanted.of_each());
+        assert_eq!(each.len(), ids.len());
+        searched += usize::from(each[0].len() < 9001);
+        for (n, row) in (1..).zip(&each) {
+            let last = rows_of(&ids[..n], wanted).remove(0);
+            // Where one of the rows cannot be searched, all come whole.
+            let agree = |(id, logit): &(u32, f32)| {
+                row.iter()
+                    .find(|(other, _)| other == id)
+                    .is_some_and(|(_, other)| other == logit)
+            };
+            assert!(last.iter().all(agree), "{wanted:?} after {n}");
+        }
+    }
+    assert!(searched > 0, "the search gave up each time");
+}
+
 /// A dense one-layer Llama of random weights, in the layout of a Hugging Face folder.
 fn write_large_vocabulary(folder: &Path, vocab: usize, embd: usize) {
     let config = serde_json::json!({

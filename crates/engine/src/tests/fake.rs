@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
+use std::time::Duration;
 
 use llm_kernels::{Compute, Kernels};
 use llm_model::{
@@ -14,6 +15,7 @@ use crate::engine::Engine;
 use crate::load::Loaded;
 use crate::request::{GenerateRequest, Prompt};
 use crate::sampling::SamplingOptions;
+use crate::speculation::Speculation;
 use crate::vocabulary::Vocabulary;
 
 /// Ids below 256 are bytes; then come these.
@@ -73,6 +75,8 @@ struct State {
     fault: Option<Fault>,
     /// Tokens of each sequence, per forward pass.
     passes: Vec<Vec<usize>>,
+    /// How long a pass takes, and how much longer for each further token.
+    durations: (Duration, Duration),
     /// Forward passes that may still run; `None` = any number.
     allowed: Option<usize>,
 }
@@ -104,6 +108,11 @@ impl FakeModel {
 
     pub(super) fn fail_with(&self, fault: impl Into<Option<Fault>>) {
         self.state.lock().unwrap().fault = fault.into();
+    }
+
+    /// Makes a pass take so long, and so much longer for every token but the first.
+    pub(super) fn take_time(&self, pass: Duration, token: Duration) {
+        self.state.lock().unwrap().durations = (pass, token);
     }
 
     /// Lets `n` more passes run, and holds those after them back.
@@ -143,7 +152,12 @@ impl FakeModel {
             state = self.changed.wait(state).unwrap();
         }
         state.allowed = state.allowed.map(|n| n - 1);
-        state.fault
+        let tokens: usize = batch.iter().map(|entry| entry.tokens.len()).sum();
+        let (pass, token) = state.durations;
+        let fault = state.fault;
+        drop(state);
+        std::thread::sleep(pass + token * (tokens as u32 - 1));
+        fault
     }
 
     fn row(&self, context: usize) -> impl Iterator<Item = f32> {
@@ -190,7 +204,7 @@ impl Model for FakeModel {
             rows.extend(match entry.logits {
                 LogitsOf::None => 0..0,
                 LogitsOf::Last | LogitsOf::Top(_) => entry.cache.len()..entry.cache.len() + 1,
-                LogitsOf::All => before + 1..entry.cache.len() + 1,
+                LogitsOf::All | LogitsOf::TopOfEach(_) => before + 1..entry.cache.len() + 1,
             });
         }
         let logits = logits.reset(rows.len(), N_VOCAB);
@@ -257,7 +271,7 @@ pub(super) fn engine(model: &Arc<FakeModel>, context_size: usize) -> Engine {
     engine_with(model, None, &config)
 }
 
-/// A greedy request to continue `text`.
+/// A greedy request to continue `text`, a token a pass.
 pub(super) fn greedy(text: &str, max_tokens: usize) -> GenerateRequest {
     GenerateRequest {
         max_tokens: Some(max_tokens),
@@ -265,6 +279,7 @@ pub(super) fn greedy(text: &str, max_tokens: usize) -> GenerateRequest {
             temperature: Some(0.0),
             ..SamplingOptions::default()
         },
+        speculation: Some(Speculation::Off),
         ..GenerateRequest::new(Prompt::Text {
             text: text.to_owned(),
             raw: true,

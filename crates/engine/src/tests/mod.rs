@@ -5,3 +5,4 @@ mod fake;
 mod faults;
 mod limits;
 mod scheduling;
+mod speculation;

@@ -6,4 +6,5 @@
 mod causal;
 mod demo;
 mod gguf;
+mod speculation;
 mod support;
