@@ -108,6 +108,19 @@ console.log(JSON.stringify([
   }
 });
 
+test('text that repeats itself is decoded with and without speculation', async () => {
+  const { code, stdout, stderr } = await bench('--speculation', '--json', '--model', 'demo', ...SMALL, '--decode', '200', '--threads', '1,2');
+  assert.equal(code, 0, stderr);
+  const lines = jsonLines(stdout);
+  assert.deepEqual(lines.map(({ threads, decodeTokens, rounds }) => [threads, decodeTokens, rounds]), [[1, 200, 2], [2, 200, 2]]);
+  for (const { plainTps, speculativeTps, speedup, draftedTokens, acceptedTokens } of lines) {
+    assert.ok(plainTps > 0 && speculativeTps > 0 && speedup > 0);
+    assert.ok(draftedTokens > 0 && acceptedTokens <= draftedTokens, `${acceptedTokens} of ${draftedTokens}`);
+  }
+  const table = await bench('--speculation', '--model', tiny, ...SMALL);
+  assert.match(table.stdout, /one by one, tokens\/s .*right guesses/);
+});
+
 test('a wrong command line is refused with the cure', async () => {
   for (const [args, message] of [
     [['--nonsense'], /nonsense/],
@@ -116,6 +129,7 @@ test('a wrong command line is refused with the cure', async () => {
     [['--make', '70b'], /There is no shape "70b"; there are: 2b4t, /],
     [['--compare'], /--compare needs --rival-model/],
     [['--compare', '--rival-model', path.join(tiny, 'config.json')], /npm install node-llama-cpp/],
+    [['--speculation', '--decode', '0'], /--speculation is for decoding alone/],
     [['stray'], /What is "stray"\?/],
   ]) {
     const { code, stderr } = await bench(...args);

@@ -3,10 +3,11 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { HELP, readArguments, UsageError } from './bench/options.js';
 import { plotHtml, plotSvg } from './bench/plot.js';
-import { report, whereAndWhen } from './bench/report.js';
+import { report, reportSpeculation, whereAndWhen } from './bench/report.js';
 import { compareWith, createRivals, decodeTest, promptTest, readTest } from './bench/rivals.js';
 import { runRounds } from './bench/rounds.js';
 import { SHAPES } from './bench/shapes.js';
+import { runSpeculation } from './bench/speculation.js';
 import { significant } from './bench/statistics.js';
 import { cachedModel, makeModel } from './bench/synthetic.js';
 import { ensureBuilt, say } from './support.js';
@@ -48,7 +49,15 @@ async function runPeerTests([model, threads, list], isa) {
   }
 }
 
+async function benchSpeculation(settings) {
+  const results = { machine: whereAndWhen(), ...(await runSpeculation(settings, sourceOf(settings.model))) };
+  if (settings.json) results.measurements.forEach((line) => print(JSON.stringify(line)));
+  else print(reportSpeculation(results));
+  if (settings.out !== undefined) writeFileSync(settings.out, `${JSON.stringify(results, null, 2)}\n`);
+}
+
 async function bench(settings) {
+  if (settings.speculation) return benchSpeculation(settings);
   const rivals = createRivals(settings);
   const { cases, measurements, limits } = await runRounds(settings, sourceOf(settings.model), rivals);
   const comparisons = compareWith(rivals, cases);

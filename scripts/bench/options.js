@@ -14,6 +14,7 @@ npm run bench -- --make SHAPE [--out DIR]  writes a synthetic model: ${Object.ke
   --batch B[,..]       calls at a time (default: 1)
   --repeat R           rounds; figures are medians (default: 5)
   --isa NAME           scalar, avx2, avx512vnni, avx512vbmi or neon (default: the best there is)
+  --speculation        only: text that repeats itself, decoded token by token and with speculation
   --no-cold            do not measure the start with the model out of the page cache
   --json               one line of JSON for each measurement, nothing else on stdout
   --out FILE           all figures of all rounds as JSON
@@ -57,7 +58,7 @@ export function readArguments(args) {
   const options = {
     model: text('demo'), threads: { type: 'string' }, prefill: text('128,512,2048'), context: text('0,2048,4096'),
     decode: text('128'), batch: text('1'), repeat: text('5'), isa: { type: 'string' },
-    'no-cold': flag, json: flag, out: { type: 'string' }, plot: { type: 'string' }, make: { type: 'string' },
+    speculation: flag, 'no-cold': flag, json: flag, out: { type: 'string' }, plot: { type: 'string' }, make: { type: 'string' },
     compare: flag, 'rival-model': { type: 'string' }, 'node-llama': { type: 'string' }, 'llama-bench': { type: 'string' },
     peers: flag, help: flag,
   };
@@ -75,6 +76,9 @@ export function readArguments(args) {
     throw new UsageError(`There is no shape "${values.make}"; there are: ${Object.keys(SHAPES).join(', ')}`);
   }
   if (values.compare && values['rival-model'] === undefined) throw new UsageError('--compare needs --rival-model PATH');
+  if (values.speculation && (values.compare || values.plot !== undefined || Number(values.decode) < 1)) {
+    throw new UsageError('--speculation is for decoding alone: no --compare, no --plot, and --decode above 0');
+  }
   return {
     ...values,
     positionals,

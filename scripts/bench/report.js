@@ -60,15 +60,35 @@ function limitRow({ threads, isa, readGbPerSecond, int8GmacPerSecond, range }) {
   return [String(threads), isa, spread(readGbPerSecond, range.readGbPerSecond), spread(int8GmacPerSecond, range.int8GmacPerSecond)];
 }
 
+const headline = ({ model, kernel, rounds }, machine) => [
+  `${model}, kernel ${kernel}, on ${machine.cpu} (${machine.cpus} CPUs), ${machine.date}${machine.commit ? `, commit ${machine.commit}` : ''}`,
+  `Medians of ${rounds} rounds [lowest-highest]`,
+];
+
+const disturbed = (measurements) => {
+  const others = Math.max(...measurements.map(({ otherCpus }) => otherCpus ?? 0));
+  return others > QUIET_CPUS ? [`Other processes kept up to ${others.toFixed(1)} CPUs busy meanwhile: these figures are too low.`] : [];
+};
+
+/** Decoding with and without speculation as text. */
+export function reportSpeculation({ machine, measurements }) {
+  const row = ({ threads, decodeTokens, plainTps, speculativeTps, speedup, draftedTokens, acceptedTokens, range }) => [
+    String(threads), `${decodeTokens} tokens`, spread(plainTps, range.plainTps), spread(speculativeTps, range.speculativeTps),
+    spread(speedup, range.speedup), `${acceptedTokens} of ${draftedTokens}`,
+  ];
+  return [
+    ...headline(measurements[0], machine),
+    table(['threads', 'decoded', 'one by one, tokens/s', 'speculative, tokens/s', 'ratio', 'right guesses'], measurements.map(row)),
+    ...disturbed(measurements),
+  ].join('\n\n');
+}
+
 /** The whole report as text. */
 export function report({ machine, measurements, limits, comparisons }) {
   if (measurements.length === 0) return 'Nothing to measure: every length is above the limit of the model.';
-  const { model, kernel, rounds } = measurements[0];
   const firsts = measurements.filter((one, index) => index === measurements.findIndex(({ threads }) => threads === one.threads));
-  const others = Math.max(...measurements.map(({ otherCpus }) => otherCpus ?? 0));
   const parts = [
-    `${model}, kernel ${kernel}, on ${machine.cpu} (${machine.cpus} CPUs), ${machine.date}${machine.commit ? `, commit ${machine.commit}` : ''}`,
-    `Medians of ${rounds} rounds [lowest-highest]`,
+    ...headline(measurements[0], machine),
     table(['threads', 'measured', 'tokens/s', 'rate', 'of the limit'], measurements.flatMap(speedRows)),
     table(['threads', 'load, s', 'first token, s', 'the same, cold', 'peak memory'], firsts.map(startRow)),
     table(['threads', 'limits with', 'read, GB/s', 'int8, GMAC/s'], limits.map(limitRow)),
@@ -77,6 +97,5 @@ export function report({ machine, measurements, limits, comparisons }) {
     const row = ({ threads, test, rival, oursTps, rivalTps, ratio, range }) => [String(threads), test, rival, short(oursTps), short(rivalTps), spread(ratio, range)];
     parts.push(table(['threads', 'test', 'rival', 'ours, tokens/s', 'rival, tokens/s', 'ratio'], comparisons.map(row)));
   }
-  if (others > QUIET_CPUS) parts.push(`Other processes kept up to ${others.toFixed(1)} CPUs busy meanwhile: these figures are too low.`);
-  return parts.join('\n\n');
+  return [...parts, ...disturbed(measurements)].join('\n\n');
 }

@@ -3,11 +3,13 @@
 /**
  * `hidden`, `ffn`: widths; `heads` of `headDim` for queries, `kvHeads` for keys and values; `vocab`: tokens; `context`: most
  * positions; `theta`: base of the rotary frequencies. `family` bitnet: sub-norms, squared ReLU, tied head; llama: SiLU and a
- * head of its own. `dense`: plain F16 weights, and nothing is ternary.
+ * head of its own. `echo`: the last token is likely to come again, so the text repeats itself. `dense`: plain F16 weights, and nothing is ternary.
  */
 export const SHAPES = {
   // microsoft/bitnet-b1.58-2B-4T
   '2b4t': { family: 'bitnet', hidden: 2560, layers: 30, heads: 20, kvHeads: 5, headDim: 128, ffn: 6912, vocab: 128256, theta: 5e5, context: 4096 },
+  // The same, for text that repeats itself
+  '2b4t-echo': { family: 'bitnet', echo: true, hidden: 2560, layers: 30, heads: 20, kvHeads: 5, headDim: 128, ffn: 6912, vocab: 128256, theta: 5e5, context: 4096 },
   // An ordinary model of the same size in half precision, to compare with. Its head is tied, as that of 2b4t is
   '2b4t-f16': { family: 'llama', dense: true, tied: true, hidden: 2560, layers: 30, heads: 20, kvHeads: 5, headDim: 128, ffn: 6912, vocab: 128256, theta: 5e5, context: 4096 },
   // 1bitLLM/bitnet_b1_58-large, 0.7 B

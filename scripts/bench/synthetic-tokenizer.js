@@ -22,8 +22,8 @@ const CHAT_TEMPLATE =
   "{{ bos_token }}{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '<|eot_id|>' }}{% endfor %}" +
   "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}";
 
-/** Contents of the tokenizer's files, by their names. */
-export function tokenizerFiles({ vocab, context }) {
+/** Contents of the tokenizer's files, and of the advice on sampling, by their names. */
+export function tokenizerFiles({ vocab, context }, sampling = { do_sample: false }) {
   const { bos, eos, eot } = specialTokens(vocab);
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
   const [begin, end] = SPECIAL;
@@ -51,6 +51,6 @@ export function tokenizerFiles({ vocab, context }) {
       tokenizer_class: 'PreTrainedTokenizerFast', bos_token: begin, eos_token: end, model_max_length: context,
       add_bos_token: true, chat_template: CHAT_TEMPLATE,
     },
-    'generation_config.json': { bos_token_id: bos, eos_token_id: [eos, eot], do_sample: false },
+    'generation_config.json': { bos_token_id: bos, eos_token_id: [eos, eot], ...sampling },
   };
 }

@@ -10,6 +10,12 @@ import { specialTokens, tokenizerFiles } from './synthetic-tokenizer.js';
 const SEED = 1;
 const CHUNK_BYTES = 8 << 20;
 
+/**
+ * Of a shape that echoes: how small the layers' contributions are, and the deviation of its embedding, so that the tied head finds
+ * the last token again. At `temperature` it gets another one now and then.
+ */
+const ECHO = { layers: 1 / 64, deviation: 0.05, sampling: { do_sample: true, temperature: 7.5, top_k: 40 } };
+
 /** Changes with what is written, so that an old model is not taken for a new one. */
 const VERSION = 1;
 
@@ -56,8 +62,8 @@ const isTied = ({ family, tied = family === 'bitnet' }) => tied;
 
 /** The tensors of the file in order: name, dtype, shape, and what fills them: a table to draw from, or one bf16 value. */
 function plan(shape) {
-  const { hidden, vocab, family, dense } = shape;
-  const [codes, normal, one] = [packedCodes(), normalNumbers(1 / 32), bf16(1)];
+  const { hidden, vocab, family, dense, echo } = shape;
+  const [codes, normal, one] = [packedCodes(), normalNumbers(shape.echo ? ECHO.deviation : 1 / 32), bf16(1)];
   const halves = dense && normalNumbers(1 / 64, f16);
   const matrix = (name) => ({ name, dtype: dense ? 'F16' : 'BF16', shape: [vocab, hidden], fill: halves || normal });
   const tensors = [matrix('model.embed_tokens.weight')];
@@ -72,7 +78,7 @@ function plan(shape) {
       continue;
     }
     // Keeps the activations' size: two thirds of the weights are not zero. The llama layout divides by the scale.
-    const scale = 1 / Math.sqrt((cols * 2) / 3);
+    const scale = (echo && /o_proj|down_proj/.test(name) ? ECHO.layers : 1) / Math.sqrt((cols * 2) / 3);
     tensors.push({ name: `${name}.weight`, dtype: 'U8', shape: [rows / 4, cols], fill: codes });
     tensors.push({ name: `${name}.weight_scale`, dtype: 'BF16', shape: [1], fill: bf16(family === 'llama' ? 1 / scale : scale) });
   }
@@ -171,7 +177,7 @@ export function makeModel(name, folder, onProgress = () => {}) {
   const unfinished = `${folder}.${process.pid}.part`;
   mkdirSync(unfinished);
   try {
-    for (const [file, content] of Object.entries({ 'config.json': config(shape), ...tokenizerFiles(shape) })) {
+    for (const [file, content] of Object.entries({ 'config.json': config(shape), ...tokenizerFiles(shape, shape.echo ? ECHO.sampling : undefined) })) {
       writeFileSync(path.join(unfinished, file), JSON.stringify(content), { flush: true });
     }
     writeWeights(path.join(unfinished, 'model.safetensors'), tensors, onProgress);

@@ -2,6 +2,7 @@
 // node worker.js JOB writes one line of JSON. JOB is JSON: { kind, model, threads, isa, ... }.
 import { native } from '../../lib/native.js';
 import { decode, firstToken, kvBytesPerToken, loadModel, peakRssBytes, prefill, warmUp, weightBytes } from './measure.js';
+import { measureSpeculation } from './speculation.js';
 
 const milliseconds = (nanoseconds) => Number(nanoseconds) / 1e6;
 
@@ -29,6 +30,8 @@ const kinds = {
   async limits({ threads, isa }) {
     return native().machineLimits(threads, isa);
   },
+
+  speculation: measureSpeculation,
 
   /** One prompt, and one decode of `batch` calls. */
   async measure(job) {
