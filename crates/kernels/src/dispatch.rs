@@ -1,7 +1,9 @@
 //! From [`Kernels`] to the functions of its instruction set: the only place that chooses.
 
 use crate::aligned::Line;
-use crate::coarse::COARSE_INPUTS;
+use crate::coarse::estimate::PanelEstimates;
+use crate::coarse::input::Input;
+use crate::coarse::{BLOCK_INPUTS, BLOCK_LINES, COARSE_TILE, FINE_INPUTS, PanelBounds};
 use crate::compute::Activation;
 use crate::ternary::{
     LINE_INPUTS, MAX_CODED_COLS, MAX_TRIT_ROWS, PANEL_ROWS, PANEL_TILE, TOKEN_TILE,
@@ -38,6 +40,23 @@ macro_rules! float_kernels {
         $(#[$attribute])*
         pub(crate) fn decode(dtype: crate::DenseType, bytes: &[u8], out: &mut [f32]) {
             crate::blocks::decode($simd, dtype, bytes, out);
+        }
+        $(#[$attribute])*
+        pub(crate) fn round_row(weights: &[f32], scale: f32, inverse: f32, codes: &mut [i8]) -> [f32; 3] {
+            crate::coarse::split::round_row($simd, weights, scale, inverse, codes)
+        }
+        $(#[$attribute])*
+        pub(crate) fn panel_estimates(
+            bounds: &crate::coarse::PanelBounds,
+            input: &crate::coarse::input::Input,
+            sums: &[[i32; PANEL_ROWS]],
+            rows: usize,
+        ) -> crate::coarse::estimate::PanelEstimates {
+            crate::coarse::estimate::estimates(bounds, input, sums, rows)
+        }
+        $(#[$attribute])*
+        pub(crate) fn split_rows(codes: &[i8], stride: usize, panel: &mut [Line], fine: &mut [Line]) {
+            crate::coarse::split::split_rows(codes, stride, panel, fine);
         }
         $(#[$attribute])*
         pub(crate) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
@@ -190,16 +209,70 @@ impl Kernels {
         trit_dispatch!(self, encode_trits(two_bits, out), trits::encode);
     }
 
-    /// [`portable::coarse_panel`].
-    pub(crate) fn coarse_panel(
+    /// [`portable::coarse_tile`].
+    pub(crate) fn coarse_tile(
         self,
         panel: &[Line],
-        x: [&[i8]; 2],
-        x_sums: [i32; 2],
-    ) -> [[i32; PANEL_ROWS]; 2] {
-        let fits = |x: &[i8]| x.len() == panel.len() * COARSE_INPUTS;
-        assert!(x.into_iter().all(fits), "panel of another width");
-        dispatch!(self, coarse_panel(panel, x, x_sums))
+        x: &[i8],
+        n: usize,
+        acc: &mut [[i32; PANEL_ROWS]],
+    ) {
+        assert!(
+            n.is_multiple_of(2) && (2..=COARSE_TILE).contains(&n),
+            "tile of a width that has no kernel"
+        );
+        assert!(
+            !panel.is_empty() && panel.len().is_multiple_of(BLOCK_LINES) && acc.len() == n,
+            "tile of unequal parts"
+        );
+        assert_eq!(
+            x.len(),
+            panel.len() / BLOCK_LINES * BLOCK_INPUTS * n,
+            "tile of another width"
+        );
+        dispatch!(self, coarse_tile(panel, x, n, acc));
+    }
+
+    /// [`portable::fine_sums`].
+    pub(crate) fn fine_sums(self, fine: &[Line], ahead: &[Line], x: [&[i8]; 2]) -> [i32; 2] {
+        assert_eq!(fine.len(), ahead.len(), "rows of different widths");
+        let fits = |x: &[i8]| x.len() == fine.len() * FINE_INPUTS;
+        assert!(x.into_iter().all(fits), "row of another width");
+        dispatch!(self, fine_sums(fine, ahead, x))
+    }
+
+    /// [`split::round_row`](crate::coarse::split::round_row).
+    pub(crate) fn round_row(
+        self,
+        weights: &[f32],
+        scale: f32,
+        inverse: f32,
+        codes: &mut [i8],
+    ) -> [f32; 3] {
+        assert!(codes.len() >= weights.len(), "no room for the rounded row");
+        dispatch!(self, round_row(weights, scale, inverse, codes))
+    }
+
+    /// [`estimate::estimates`](crate::coarse::estimate::estimates).
+    pub(crate) fn panel_estimates(
+        self,
+        bounds: &PanelBounds,
+        input: &Input,
+        sums: &[[i32; PANEL_ROWS]],
+        rows: usize,
+    ) -> PanelEstimates {
+        dispatch!(self, panel_estimates(bounds, input, sums, rows))
+    }
+
+    /// [`split::split_rows`](crate::coarse::split::split_rows).
+    pub(crate) fn split_rows(
+        self,
+        codes: &[i8],
+        stride: usize,
+        panel: &mut [Line],
+        fine: &mut [Line],
+    ) {
+        dispatch!(self, split_rows(codes, stride, panel, fine));
     }
 
     /// [`dot::dot_rows`](crate::dot::dot_rows).

@@ -1,7 +1,7 @@
 //! The kernels in portable Rust: what every instruction set's kernels must equal bit for bit.
 
 use crate::aligned::Line;
-use crate::coarse::COARSE_INPUTS;
+use crate::coarse::{BLOCK_INPUTS, BLOCK_LINES, FINE_INPUTS};
 use crate::simd::Scalar;
 use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
 use crate::trits;
@@ -59,25 +59,50 @@ pub(crate) fn trit_tile(
     ternary_tile(&two_bits, lines, x, n, acc);
 }
 
-/// Sums of code x activation of a panel's rows, for each of two planes of activations; the codes of
-/// [`CoarseMatrix`](crate::CoarseMatrix) are stored plus 128.
+/// `acc[t][r]` = sum of code x activation of row `r` of a panel of [`CoarseMatrix`](crate::CoarseMatrix) and plane `t`; codes
+/// count from zero.
 ///
-/// `x`: the planes, padded as the panel is; `x_sums`: their sums.
-pub(crate) fn coarse_panel(
-    panel: &[Line],
-    x: [&[i8]; 2],
-    x_sums: [i32; 2],
-) -> [[i32; PANEL_ROWS]; 2] {
-    // |sum| <= 255 x 128 x 2^16 inputs < 2^31.
-    let mut sums = x_sums.map(|x_sum| [-128 * x_sum; PANEL_ROWS]);
-    for (sums, x) in sums.iter_mut().zip(x) {
-        for (line, x) in panel.iter().zip(x.as_chunks::<COARSE_INPUTS>().0) {
-            for (sum, codes) in sums.iter_mut().zip(line.0.as_chunks::<COARSE_INPUTS>().0) {
-                for (code, x) in codes.iter().zip(x) {
-                    *sum += i32::from(*code) * i32::from(*x);
+/// `x`: a tile of `n` planes: the inputs `4 i..4 i + 4` of all of them, plane after plane, at byte `4 i n`.
+pub(crate) fn coarse_tile(panel: &[Line], x: &[i8], n: usize, acc: &mut [[i32; PANEL_ROWS]]) {
+    // |sum| <= 63 x 128 x 2^16 inputs < 2^31.
+    acc.fill([0; PANEL_ROWS]);
+    let blocks = panel.as_chunks::<BLOCK_LINES>().0;
+    for (block, x) in blocks.iter().zip(x.chunks_exact(BLOCK_INPUTS * n)) {
+        for (codes, x) in block_codes(block).iter().zip(x.chunks_exact(4 * n)) {
+            for (sums, x) in acc.iter_mut().zip(x.as_chunks::<4>().0) {
+                for (sum, codes) in sums.iter_mut().zip(codes.as_chunks::<4>().0) {
+                    for (code, x) in codes.iter().zip(x) {
+                        *sum += i32::from(*code) * i32::from(*x);
+                    }
                 }
             }
         }
     }
-    sums
+}
+
+/// The codes of a block: four groups of four inputs of the 16 rows.
+fn block_codes(block: &[Line; BLOCK_LINES]) -> [[u8; 64]; 4] {
+    let [a, b, c] = block.map(|line| line.0);
+    let low = |line: [u8; 64]| line.map(|byte| byte & 63);
+    let last = std::array::from_fn(|i| a[i] >> 6 | b[i] >> 6 << 2 | c[i] >> 6 << 4);
+    [low(a), low(b), low(c), last]
+}
+
+/// Sum of fine code x activation of one row, for each of two planes of activations.
+///
+/// `fine`: the row's fine codes as [`CoarseMatrix`](crate::CoarseMatrix) keeps them; `x`: as many activations a plane;
+/// `ahead`: a row that may be wanted soon, to be asked for.
+pub(crate) fn fine_sums(fine: &[Line], _ahead: &[Line], x: [&[i8]; 2]) -> [i32; 2] {
+    // |sum| <= 3 x 128 x 2^16 inputs < 2^25.
+    x.map(|x| {
+        let mut sum = 0;
+        for (line, x) in fine.iter().zip(x.chunks_exact(FINE_INPUTS)) {
+            for (group, x) in x.as_chunks::<64>().0.iter().enumerate() {
+                for (byte, x) in line.0.iter().zip(x) {
+                    sum += i32::from(byte >> (2 * group) & 3) * i32::from(*x);
+                }
+            }
+        }
+        sum
+    })
 }

@@ -8,14 +8,14 @@ use crate::logits::Logits;
 /// Vocabularies below this size are multiplied whole: the search would not pay.
 const MIN_SEARCHED_ROWS: usize = 8192;
 
-/// The head's weights, and an int8 copy to find the largest logits with.
+/// The head's weights, and a rounded copy to find the largest logits with.
 pub(crate) struct Head {
     weights: DenseTensor,
     coarse: Option<CoarseMatrix>,
 }
 
 impl Head {
-    /// The head of `weights`. With `search`, and a vocabulary that is large enough, it gets an int8 copy, and the mapped pages of
+    /// The head of `weights`. With `search`, and a vocabulary that is large enough, it gets a rounded copy, and the mapped pages of
     /// the full-precision rows, of which only a few are read from then on, need not stay in memory.
     pub(crate) fn new(weights: DenseTensor, search: bool, compute: &Compute) -> Self {
         let view = weights.view();
@@ -31,7 +31,7 @@ impl Head {
         Self { weights, coarse }
     }
 
-    /// Bytes of the int8 copy.
+    /// Bytes of the rounded copy.
     pub(crate) fn coarse_bytes(&self) -> usize {
         self.coarse.as_ref().map_or(0, CoarseMatrix::bytes)
     }
@@ -41,11 +41,11 @@ impl Head {
         self.weights.n_bytes()
     }
 
-    /// Bytes that a decoded token reads.
+    /// Bytes that a decoded token reads, but for the few rows that the search looks at closely.
     pub(crate) fn bytes_per_token(&self) -> usize {
         self.coarse
             .as_ref()
-            .map_or_else(|| self.weights.n_bytes(), CoarseMatrix::bytes)
+            .map_or_else(|| self.weights.n_bytes(), CoarseMatrix::bytes_per_search)
     }
 
     /// For people: what the head is.

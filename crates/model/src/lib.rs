@@ -122,8 +122,8 @@ pub struct Scratch {
 /// How to load.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// Make an int8 copy of a large head and find the largest logits through it ([`LogitsOf::Top`]): half the bytes a token
-    /// or less, the same results.
+    /// Make a rounded copy of a large head, 8 bits a weight, and find the largest logits through it ([`LogitsOf::Top`]): 6 bits a
+    /// weight are read for a token, the results are the same.
     pub search_head: bool,
 }
 

@@ -3,9 +3,12 @@
 //!
 //! `vdotq_lane_s32` and the half precision conversions are unstable in Rust, so these two are written in assembly.
 
+mod coarse;
+
 use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
 
+pub(crate) use self::coarse::{coarse_tile, fine_sums};
 use crate::aligned::Line;
 use crate::dot::PREFETCH_BYTES;
 use crate::simd::{LANES, Simd};
@@ -91,37 +94,6 @@ fn panel_times_rows<const N: usize>(
         }
     }
     N
-}
-
-/// [`portable::coarse_panel`](crate::portable::coarse_panel); the lengths are checked by the dispatcher.
-#[target_feature(enable = "neon,dotprod")]
-pub(crate) fn coarse_panel(
-    panel: &[Line],
-    x: [&[i8]; 2],
-    _x_sums: [i32; 2],
-) -> [[i32; PANEL_ROWS]; 2] {
-    let offset = vdupq_n_u8(0x80);
-    let mut sums = [[vdupq_n_s32(0); QUARTERS]; 2];
-    let planes = x.map(|x| x.as_chunks::<4>().0);
-    for ((line, high), low) in panel.iter().zip(planes[0]).zip(planes[1]) {
-        prefetch(line.0.as_ptr().wrapping_add(PREFETCH_BYTES));
-        // Codes are stored plus 128: turning the top bit makes them signed.
-        let codes = load_line(line).map(|codes| vreinterpretq_s8_u8(veorq_u8(codes, offset)));
-        for (sums, x) in sums.iter_mut().zip([high, low]) {
-            let x = vdupq_n_s32(i32::from_le_bytes(x.map(i8::cast_unsigned)));
-            for (sum, codes) in sums.iter_mut().zip(codes) {
-                *sum = dot(*sum, codes, vreinterpretq_s8_s32(x));
-            }
-        }
-    }
-    let mut out = [[0; PANEL_ROWS]; 2];
-    for (out, sums) in out.iter_mut().zip(sums) {
-        for (out, sum) in out.as_chunks_mut::<4>().0.iter_mut().zip(sums) {
-            // SAFETY: four sums are one register.
-            unsafe { vst1q_s32(out.as_mut_ptr(), sum) };
-        }
-    }
-    out
 }
 
 /// `sum[i] + a[4 i..4 i + 4] . b[4 i..4 i + 4]`, all signed: ternary codes, 0 to 2, are as good signed as unsigned.

@@ -1,7 +1,8 @@
 //! The search against the whole product, with rows made to break the bound.
 
+use super::input::{Input, tile};
 use super::*;
-use crate::{DenseType, Isa};
+use crate::{Compute, DenseMatrix, DenseType, Isa, Kernels};
 
 /// A repeatable number within -1..1.
 fn noise(i: usize) -> f32 {
@@ -72,31 +73,199 @@ fn check(weights: &[f32], cols: usize, x: &[f32], k: usize) -> Option<usize> {
 #[test]
 fn every_instruction_set_adds_up_the_same_codes() {
     for cols in [1, 16, 40, 640] {
-        let lines = panel_lines(cols);
-        let panel: Vec<Line> = (0..lines)
-            .map(|line| {
-                Line(std::array::from_fn(|i| {
-                    ((line * 64 + i) * 37 + 11) as u8 | 1
-                }))
-            })
-            .collect();
-        let plane = |seed: usize| -> Vec<i8> {
-            (0..lines * COARSE_INPUTS)
-                .map(|i| (noise(i + seed) * 127.0) as i8)
+        let bytes = |count: usize, seed: usize| -> Vec<Line> {
+            let byte = |i: usize| (noise(i + seed) * 127.0 + 128.0) as u8;
+            (0..count)
+                .map(|line| Line(std::array::from_fn(|i| byte(line * 64 + i))))
                 .collect()
         };
-        let (high, low) = (plane(3), plane(77));
-        let sums = [&high, &low].map(|x| x.iter().map(|&x| i32::from(x)).sum());
-        let portable = crate::portable::coarse_panel(&panel, [&high, &low], sums);
+        let (panel, fine) = (bytes(panel_lines(cols), 0), bytes(fine_lines(cols), 9));
+        let plane = |seed: usize, len: usize| -> Vec<i8> {
+            (0..len).map(|i| (noise(i + seed) * 128.0) as i8).collect()
+        };
+        let planes = [3, 77].map(|seed| plane(seed, fine.len() * FINE_INPUTS));
+        let planes = planes.each_ref().map(Vec::as_slice);
         for isa in Isa::available() {
             let kernels = Kernels::for_isa(isa).unwrap();
             assert_eq!(
-                kernels.coarse_panel(&panel, [&high, &low], sums),
-                portable,
-                "{isa:?}, {cols} inputs"
+                kernels.fine_sums(&fine, &fine, planes),
+                crate::portable::fine_sums(&fine, &fine, planes),
+                "{isa:?}, fine codes of {cols} inputs"
             );
+            for n in (2..=COARSE_TILE).step_by(2) {
+                let tile = plane(n, panel.len() / BLOCK_LINES * BLOCK_INPUTS * n);
+                let mut sums = [vec![[1; PANEL_ROWS]; n], vec![[2; PANEL_ROWS]; n]];
+                kernels.coarse_tile(&panel, &tile, n, &mut sums[0]);
+                crate::portable::coarse_tile(&panel, &tile, n, &mut sums[1]);
+                assert_eq!(sums[0], sums[1], "{isa:?}, {n} planes of {cols} inputs");
+            }
         }
     }
+}
+
+/// Rows of every kind: smooth ones, one with an outlier, tiny, zero and huge ones.
+fn mixed_rows(rows: usize, cols: usize) -> Vec<f32> {
+    let size = |row: usize| match row % 7 {
+        3 => 1e-42,
+        4 => 0.0,
+        5 => 1e15,
+        6 => 1e-20,
+        _ => 1.0,
+    };
+    (0..rows * cols)
+        .map(|i| {
+            let (row, col) = (i / cols, i % cols);
+            let outlier = if row % 7 == 2 && col == row % cols {
+                300.0
+            } else {
+                1.0
+            };
+            size(row) * outlier * noise(i)
+        })
+        .collect()
+}
+
+/// A code from the top bits and the low ones, as the layout says.
+fn code(coarse: &CoarseMatrix, row: usize, col: usize) -> (i32, i32) {
+    let (block, input) = (col / BLOCK_INPUTS, col % BLOCK_INPUTS);
+    let lines = &coarse.panel(row / PANEL_ROWS)[BLOCK_LINES * block..][..BLOCK_LINES];
+    let at = 4 * (row % PANEL_ROWS) + input % 4;
+    let top = if input < 12 {
+        lines[input / 4].0[at] & 63
+    } else {
+        (0..3).fold(0, |code, i| code | lines[i].0[at] >> 6 << (2 * i))
+    };
+    let fine = coarse.fine_row(row)[col / FINE_INPUTS].0[col % 64];
+    let low = fine >> (2 * (col % FINE_INPUTS / 64)) & 3;
+    (i32::from(top), i32::from(low))
+}
+
+#[test]
+fn the_copy_holds_the_rounded_weights_and_bounds_what_they_lost() {
+    for (rows, cols) in [(35, 300), (16, 16), (1, 1)] {
+        let weights = mixed_rows(rows, cols);
+        let data = bytes(&weights);
+        let w = DenseMatrix::new(rows, cols, DenseType::F32, &data).unwrap();
+        let compute = Compute::new(Kernels::detect(), 2).unwrap();
+        let copy = CoarseMatrix::new(&compute, &w, &|_| ()).unwrap();
+        for row in 0..rows {
+            let bounds = &copy.bounds[row / PANEL_ROWS];
+            let r = row % PANEL_ROWS;
+            let scale = f64::from(bounds.scale[r]);
+            let mut squares = [0.0; 3];
+            for col in 0..cols {
+                let weight = f64::from(weights[row * cols + col]);
+                let (top, low) = code(&copy, row, col);
+                let rounded = scale * f64::from(4 * top + low - 128);
+                let middle = scale * (f64::from(4 * top) - 126.5);
+                assert!((weight - rounded).abs() <= scale * 0.501 + 2e-38);
+                for (square, x) in
+                    squares
+                        .iter_mut()
+                        .zip([weight, weight - rounded, weight - middle])
+                {
+                    *square += x * x;
+                }
+            }
+            let bounds = [bounds.norm[r], bounds.lost[r], bounds.lost_coarse[r]].map(f64::from);
+            for (square, bound) in squares.into_iter().zip(bounds) {
+                let norm: f64 = square.sqrt();
+                let close = norm * 1.002 + bounds[0] * 1e-5 + 1e-18;
+                assert!(
+                    (norm..=close).contains(&bound),
+                    "row {row}: {bound} for {norm}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_instruction_set_makes_the_same_copy() {
+    for (rows, cols) in [(35, 300), (16, 16), (1, 1)] {
+        let data = bytes(&mixed_rows(rows, cols));
+        let w = DenseMatrix::new(rows, cols, DenseType::F32, &data).unwrap();
+        let copies = Isa::available().into_iter().map(|isa| {
+            let compute = Compute::new(Kernels::for_isa(isa).unwrap(), 2).unwrap();
+            let copy = CoarseMatrix::new(&compute, &w, &|_| ()).unwrap();
+            let lines = [copy.coarse, copy.fine]
+                .map(|lines| -> Vec<[u8; 64]> { lines.into_iter().map(|line| line.0).collect() });
+            let bits = |values: [f32; PANEL_ROWS]| values.map(f32::to_bits);
+            let bounds: Vec<_> = copy
+                .bounds
+                .iter()
+                .map(|b| [b.scale, b.norm, b.lost, b.lost_coarse].map(bits))
+                .collect();
+            (lines, bounds)
+        });
+        let copies: Vec<_> = copies.collect();
+        assert!(copies.iter().all(|copy| *copy == copies[0]));
+    }
+}
+
+#[test]
+fn no_product_lies_farther_from_its_estimate_than_the_width() {
+    let (rows, cols) = (64, 200);
+    let weights = mixed_rows(rows, cols);
+    let data = bytes(&weights);
+    let w = DenseMatrix::new(rows, cols, DenseType::F32, &data).unwrap();
+    let compute = Compute::new(Kernels::detect(), 1).unwrap();
+    let copy = CoarseMatrix::new(&compute, &w, &|_| ()).unwrap();
+    // What the first row's top bits lose: along it, the bound is as tight as can be.
+    let lost = |j: usize| {
+        let middle = 4.0 * code(&copy, 0, j).0 as f32 - 126.5;
+        weights[j] - copy.bounds[0].scale[0] * middle
+    };
+    let vectors = [
+        (0..cols).map(lost).collect::<Vec<f32>>(),
+        (0..cols).map(|j| noise(j + 5)).collect(),
+        (0..cols).map(|j| 1e12 * noise(j).powi(9)).collect(),
+        vec![1e-25; cols],
+    ];
+    for isa in Isa::available() {
+        let compute = Compute::new(Kernels::for_isa(isa).unwrap(), 1).unwrap();
+        let copy = CoarseMatrix::new(&compute, &w, &|_| ()).unwrap();
+        for (x, planes) in vectors.iter().flat_map(|x| [(x, 1), (x, 2)]) {
+            let mut products = vec![0.0; rows];
+            compute.dense_matmul(&w, x, 1, &mut products);
+            let input = [Input::new(compute.kernels(), x, planes)];
+            let (tile, width) = tile(&input, planes, cols);
+            for (p, products) in products.chunks(PANEL_ROWS).enumerate() {
+                let mut sums = vec![[0; PANEL_ROWS]; width];
+                let (kernels, bounds) = (compute.kernels(), &copy.bounds[p]);
+                kernels.coarse_tile(copy.panel(p), &tile, width, &mut sums);
+                let found = kernels.panel_estimates(bounds, &input[0], &sums[..planes], PANEL_ROWS);
+                for (r, product) in products.iter().enumerate() {
+                    let width = input[0].width(bounds.norm[r], bounds.lost_coarse[r]);
+                    let apart = (f64::from(*product) - f64::from(found.rows[r])).abs();
+                    assert!(
+                        apart <= f64::from(width),
+                        "{isa:?}: {apart} apart, width {width}"
+                    );
+                    assert!(found.best >= found.rows[r] && found.reach >= *product);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn many_vectors_are_searched_for_together() {
+    let (rows, cols) = (2050, 40);
+    let weights: Vec<f32> = (0..rows * cols).map(noise).collect();
+    for n in [2, 8, 9, 19] {
+        let x: Vec<f32> = (0..n * cols).map(|i| noise(i + 17)).collect();
+        for k in [1, 20] {
+            check(&weights, cols, &x, k).expect("the bound leaves few rows");
+        }
+    }
+}
+
+#[test]
+fn more_rows_than_there_are_panels_are_left_to_the_whole_product() {
+    let weights: Vec<f32> = (0..160 * 8).map(noise).collect();
+    let x: Vec<f32> = (0..8).map(noise).collect();
+    assert_eq!(check(&weights, 8, &x, 11), None);
 }
 
 #[test]

@@ -2,8 +2,11 @@
 //!
 //! Needs AVX2 and F16C (half precision conversion).
 
+mod coarse;
+
 use std::arch::x86_64::*;
 
+pub(crate) use self::coarse::{coarse_tile, fine_sums};
 use crate::aligned::Line;
 use crate::dot::PREFETCH_BYTES;
 use crate::simd::{LANES, Simd};
@@ -46,42 +49,6 @@ pub(crate) fn ternary_tile(
             };
         }
     }
-}
-
-/// [`portable::coarse_panel`](crate::portable::coarse_panel); the lengths are checked by the dispatcher.
-///
-/// `vpmaddubsw` wants one side unsigned: it gets the activations' magnitudes, and the codes get their signs. Both sides were
-/// scaled to 127, so neither holds -128, and two products, 2 x 127 x 127, stay within 16 bits.
-#[target_feature(enable = "avx2,f16c")]
-pub(crate) fn coarse_panel(
-    panel: &[Line],
-    x: [&[i8]; 2],
-    _x_sums: [i32; 2],
-) -> [[i32; PANEL_ROWS]; 2] {
-    let (ones, offset) = (_mm256_set1_epi16(1), _mm256_set1_epi8(-128));
-    let mut sums = [[_mm256_setzero_si256(); 2]; 2];
-    let planes = x.map(|x| x.as_chunks::<4>().0);
-    for ((line, high), low) in panel.iter().zip(planes[0]).zip(planes[1]) {
-        prefetch(line);
-        let codes = load_line(line).map(|codes| _mm256_xor_si256(codes, offset));
-        for (sums, x) in sums.iter_mut().zip([high, low]) {
-            let x = _mm256_set1_epi32(i32::from_le_bytes(x.map(i8::cast_unsigned)));
-            let magnitudes = _mm256_abs_epi8(x);
-            for (sum, codes) in sums.iter_mut().zip(codes) {
-                let pairs = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(codes, x));
-                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
-            }
-        }
-    }
-    let mut out = [[0; PANEL_ROWS]; 2];
-    for (out, sums) in out.iter_mut().zip(sums) {
-        // SAFETY: 16 sums are two registers; unaligned stores.
-        unsafe {
-            _mm256_storeu_si256(out.as_mut_ptr().cast(), sums[0]);
-            _mm256_storeu_si256(out.as_mut_ptr().add(8).cast(), sums[1]);
-        }
-    }
-    out
 }
 
 /// Sums of `N` rows and the 16 rows of a panel, eight of them in a register.

@@ -3,8 +3,11 @@
 //!
 //! Needs AVX-512 F, BW and VNNI.
 
+mod coarse;
+
 use std::arch::x86_64::*;
 
+pub(crate) use self::coarse::{coarse_tile, fine_sums};
 use super::avx2::fold_8;
 use crate::aligned::Line;
 use crate::dot::PREFETCH_BYTES;
@@ -45,46 +48,6 @@ pub(crate) fn ternary_tile(
     } else {
         panels_times_rows::<2>(panels, lines, x, n, acc);
     }
-}
-
-/// [`portable::coarse_panel`](crate::portable::coarse_panel); the lengths are checked by the dispatcher.
-#[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vnni")]
-pub(crate) fn coarse_panel(
-    panel: &[Line],
-    x: [&[i8]; 2],
-    x_sums: [i32; 2],
-) -> [[i32; PANEL_ROWS]; 2] {
-    // Two chains for each plane hide the latency of `vpdpbusd`.
-    let mut sums = [[_mm512_setzero_si512(); 2]; 2];
-    let planes = x.map(|x| x.as_chunks::<8>().0);
-    for ((lines, high), low) in panel
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .zip(planes[0])
-        .zip(planes[1])
-    {
-        for (i, line) in lines.iter().enumerate() {
-            let codes = load_line(line);
-            // SAFETY: the eight activations of two lines are two groups of four bytes.
-            let (high, low) = unsafe {
-                (
-                    broadcast(high.as_ptr().cast::<i32>().add(i)),
-                    broadcast(low.as_ptr().cast::<i32>().add(i)),
-                )
-            };
-            sums[0][i] = _mm512_dpbusd_epi32(sums[0][i], codes, high);
-            sums[1][i] = _mm512_dpbusd_epi32(sums[1][i], codes, low);
-        }
-    }
-    let mut out = [[0; PANEL_ROWS]; 2];
-    for plane in 0..2 {
-        let sum = _mm512_add_epi32(sums[plane][0], sums[plane][1]);
-        let sum = _mm512_sub_epi32(sum, _mm512_set1_epi32(128 * x_sums[plane]));
-        // SAFETY: 16 sums are one register; unaligned store.
-        unsafe { _mm512_storeu_si512(out[plane].as_mut_ptr().cast(), sum) };
-    }
-    out
 }
 
 /// One panel and one row: a stream of weights, so what counts is to have enough of them on their way.
