@@ -3,9 +3,15 @@
 import { EventEmitter } from 'node:events';
 import type { CallAliases, LoadAliases, SamplingAliases } from './lib/types/aliases.js';
 import type {
-  ModelStatus, PipelineStage, Price, Requirements, RoutedResult, RouteOptions, RouterEvents, Strategy, StrategyName,
+  AdvancedCall, Chat, ChatOptions, ChatReply, Config, EnsembleMember, EnsembleOptions, EnsembleResult,
+} from './lib/types/chat.js';
+import type { RemoteLoadOptions, RemoteLoadSpec, RemoteModel } from './lib/types/remote.js';
+import type {
+  AnyModel, ModelStatus, PipelineStage, Price, Requirements, RoutedResult, RouteOptions, RouterEvents, Strategy, StrategyName,
 } from './lib/types/routing.js';
 
+export * from './lib/types/chat.js';
+export * from './lib/types/remote.js';
 export type * from './lib/types/routing.js';
 
 /** One message of a chat. `content` may also be an array of parts where the chat template of the model takes that. */
@@ -166,7 +172,8 @@ export interface GenerateResult {
   modelId: string;
   /** True when the answer came from the response cache. */
   cached: boolean;
-  finishReason: 'stop' | 'length';
+  /** The last two come from remote models only. */
+  finishReason: 'stop' | 'length' | 'content_filter' | 'tool_calls';
   usage: Usage;
   timings: Timings;
   performance: { tokensPerSecond: number };
@@ -324,7 +331,7 @@ export interface LoadedModel {
 
 /** Loads models and sends each call to one of them. */
 export class LLMRouter extends EventEmitter<RouterEvents> implements AsyncDisposable {
-  constructor(options?: RouterOptions);
+  constructor(options?: RouterOptions | Config);
   readonly initialized: boolean;
   readonly registry: ModelRegistry;
   readonly router: Router;
@@ -332,17 +339,29 @@ export class LLMRouter extends EventEmitter<RouterEvents> implements AsyncDispos
   readonly loaders: Map<string, Loader>;
   initialize(): Promise<void>;
   registerLoader(format: string, loader: Loader): void;
+  /** A model behind an endpoint. */
+  load(spec: RemoteLoadSpec & { type: 'openai' | 'ollama' } & RegisterOptions): Promise<RemoteModel>;
+  load(source: `openai:${string}` | `ollama:${string}`, options?: RemoteLoadOptions & RegisterOptions): Promise<RemoteModel>;
   load(source: string, options?: LoadOptions & RegisterOptions): Promise<BitNetModel>;
   load(spec: LoadSpec & RegisterOptions): Promise<BitNetModel>;
   generate(prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
-  generate(model: BitNetModel | LoadedModel, prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
+  generate(model: AnyModel, prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
   generate(modelId: string, prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
   generate(call: CallSpec): Promise<RoutedResult>;
   stream(prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
-  stream(model: BitNetModel | LoadedModel, prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
+  stream(model: AnyModel, prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
   stream(modelId: string, prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
   stream(call: CallSpec): TextStream<RoutedResult>;
   quick(prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
+  /** One call as one object; with `stream: true` it resolves to the stream. */
+  advanced(call: AdvancedCall & { stream?: false }): Promise<RoutedResult>;
+  advanced(call: AdvancedCall & { stream: true }): Promise<TextStream<RoutedResult>>;
+  /** Asks several models side by side and makes one answer of theirs. A member that fails has no vote. */
+  ensemble(models: EnsembleMember[], prompt: Prompt, options?: EnsembleOptions): Promise<EnsembleResult>;
+  /** A conversation. */
+  chat(options?: ChatOptions): Chat;
+  /** One answer to messages. */
+  chat(messages: ChatMessage[], options?: RouteOptions): Promise<ChatReply>;
   /** Changes how models are chosen from now on. */
   setStrategy(strategy: StrategyName | (string & {}) | Strategy): void;
   /** Gives a strategy of your own a name. */
@@ -427,33 +446,33 @@ export interface ModelRow {
   loaded: boolean;
 }
 
-export class ModelRegistry extends EventEmitter<{ registered: [model: LoadedModel]; unregistered: [model: LoadedModel] }> {
+export class ModelRegistry extends EventEmitter<{ registered: [model: AnyModel]; unregistered: [model: AnyModel] }> {
   /** `isBusy`: models that must not be evicted now. */
-  constructor(config?: { maxModels?: number; registryPath?: string; isBusy?: (model: LoadedModel) => boolean });
-  readonly models: Map<string, LoadedModel>;
+  constructor(config?: { maxModels?: number; registryPath?: string; isBusy?: (model: AnyModel) => boolean });
+  readonly models: Map<string, AnyModel>;
   readonly loaders: Map<string, Loader>;
   /** id -> what load() was given, for models that the file lists and that are not loaded. */
   readonly saved: Map<string, LoadSpec>;
   /** Reads the file. */
   initialize(): Promise<void>;
   /** `spec`: what load() was given; a model with one is written to the file. */
-  register(model: LoadedModel, spec?: LoadSpec): Promise<LoadedModel>;
+  register(model: AnyModel, spec?: LoadSpec): Promise<AnyModel>;
   /** Frees a model and takes it off the list. */
   unregister(id: string): Promise<boolean>;
   /** Frees a model that the file keeps on its list. */
-  evict(model: LoadedModel): Promise<void>;
+  evict(model: AnyModel): Promise<void>;
   /** Evicts idle models until one more may be registered. */
   makeRoom(): Promise<void>;
   /** Models that answer nothing now, the least recently used first. */
-  idle(): LoadedModel[];
-  get(id: string): LoadedModel | undefined;
-  getAll(): LoadedModel[];
+  idle(): AnyModel[];
+  get(id: string): AnyModel | undefined;
+  getAll(): AnyModel[];
   list(): ModelRow[];
-  getAvailable(): LoadedModel[];
-  getByFormat(format: string): LoadedModel[];
-  getByCapability(capability: string): LoadedModel[];
+  getAvailable(): AnyModel[];
+  getByFormat(format: string): AnyModel[];
+  getByCapability(capability: string): AnyModel[];
   /** Models that meet every part; `name` is a regular expression that the name or the id contains, in whatever case. */
-  search(query?: { name?: string | RegExp; format?: string; capability?: string; remote?: boolean }): LoadedModel[];
+  search(query?: { name?: string | RegExp; format?: string; capability?: string; remote?: boolean }): AnyModel[];
   getModelCount(): number;
   registerLoader(format: string, loader: Loader): void;
   getLoader(format: string): Loader | undefined;
@@ -469,7 +488,7 @@ export class Router extends EventEmitter<{ 'strategy-changed': [name: string]; '
   setStrategy(strategy: StrategyName | (string & {}) | Strategy): void;
   addStrategy(name: string, strategy: Strategy): void;
   /** The model that the strategy chooses; `capabilities`, `maxSize` and `format` may stand beside `requirements`. */
-  selectModel(prompt: Prompt, options?: RouteOptions & Requirements): Promise<LoadedModel>;
+  selectModel(prompt: Prompt, options?: RouteOptions & Requirements): Promise<AnyModel>;
 }
 
 /** Runs one call on one model, with the stages before and after it, and keeps the response cache. */
@@ -478,8 +497,8 @@ export class Pipeline {
   readonly config: { cache: boolean; cacheTTL: number };
   readonly stages: PipelineStage[];
   use(stage: PipelineStage): this;
-  process(model: LoadedModel, prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
-  stream(model: LoadedModel, prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
+  process(model: AnyModel, prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
+  stream(model: AnyModel, prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
   cleanup(): Promise<void>;
 }
 
@@ -508,3 +527,9 @@ export const load: LLMRouter['load'];
 export const generate: LLMRouter['generate'];
 export const stream: LLMRouter['stream'];
 export const quick: LLMRouter['quick'];
+export const advanced: LLMRouter['advanced'];
+export const ensemble: LLMRouter['ensemble'];
+export const chat: LLMRouter['chat'];
+export const unload: LLMRouter['unload'];
+export const getStatus: LLMRouter['getStatus'];
+export const cleanup: LLMRouter['cleanup'];

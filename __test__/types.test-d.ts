@@ -1,6 +1,6 @@
 // Compiled, never run: the types of the public API accept what works and refuse what does not.
-import LLMRouter, { AbortError, BitNetLoader, generate, load, LlmError, ModelError, TextStream } from 'llm-runner-router';
-import type { BitNetModel, Candidate, ChatMessage, GenerateResult, LoadOptions, ModelInfo, RoutedResult, Strategy } from 'llm-runner-router';
+import LLMRouter, { AbortError, BitNetLoader, Chat, Config, OpenAILoader, chat, generate, load, LlmError, ModelError, TextStream } from 'llm-runner-router';
+import type { BitNetModel, Candidate, ChatMessage, EnsembleResult, GenerateResult, LoadOptions, ModelInfo, RemoteModel, RoutedResult, Strategy } from 'llm-runner-router';
 import Loader from 'llm-runner-router/loaders/BitNetLoader';
 import { ModelError as FromErrors } from 'llm-runner-router/errors';
 import { MockLoader } from 'llm-runner-router/loaders';
@@ -15,7 +15,7 @@ same<typeof model, BitNetModel>(true);
 const response = await router.generate('Explain quantum computing', { modelId: model.id, maxTokens: 200, temperature: 0.7 });
 same<typeof response, RoutedResult>(true);
 same<typeof response.routing.scores, Record<string, number>>(true);
-same<typeof response.finishReason, 'stop' | 'length'>(true);
+same<typeof response.finishReason, 'stop' | 'length' | 'content_filter' | 'tool_calls'>(true);
 
 const messages: ChatMessage[] = [{ role: 'user', content: 'Hello' }];
 await router.generate(messages);
@@ -70,3 +70,21 @@ await chosen.generate('Hello', { strategy: 'round-robin', requirements: { capabi
 await chosen.generate('Hello', { requirements: { size: 5 } });
 // @ts-expect-error -- there is no such event
 chosen.on('modelLoaded', () => {});
+
+const big = await chosen.load({ source: 'gpt-x', type: 'openai', baseURL: 'http://127.0.0.1:8080/v1', apiKeyEnv: 'MY_KEY', price: { output: 3 } });
+same<typeof big, RemoteModel>(true);
+same<Awaited<ReturnType<OpenAILoader['load']>>, RemoteModel>(true);
+same<RemoteModel, Awaited<ReturnType<typeof remoteByPrefix>>>(true);
+const remoteByPrefix = () => chosen.load('ollama:llama3.2', { contextSize: 8192 });
+const conversation: Chat = chosen.chat({ modelId: 'a', system: 'Be brief.', temperature: 0 });
+same<Awaited<ReturnType<typeof conversation.send>>, RoutedResult>(true);
+void [conversation.history, chat([{ role: 'user', content: 'Hi' }]).then(({ message }) => message.content)];
+const voted: EnsembleResult = await chosen.ensemble(['a', { model: big, weight: 2 }], 'Hello', { method: 'consensus', minAgreement: 0.5 });
+void voted.ensemble.votes.map(({ weight, text }) => [weight, text]);
+const streamed = await chosen.advanced({ prompt: 'Hello', model: 'demo', stream: true });
+for await (const piece of streamed) same<typeof piece, string>(true);
+same<ReturnType<Config['validate']>, true>(true);
+// @ts-expect-error -- a key is never given, only the variable that holds it
+await chosen.load({ source: 'x', type: 'openai', apiKey: 'sk-x' });
+// @ts-expect-error -- no such method
+await chosen.ensemble(['a'], 'Hello', { method: 'best-of' });

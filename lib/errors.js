@@ -1,7 +1,7 @@
 // Every error that leaves this package: a class, a stable code, and the one place where native errors get theirs.
 
 /** Codes after which the same call may succeed if it is made again. */
-const RETRYABLE = new Set(['OUT_OF_MEMORY', 'QUEUE_FULL', 'MODEL_UNAVAILABLE']);
+const RETRYABLE = new Set(['OUT_OF_MEMORY', 'QUEUE_FULL', 'MODEL_UNAVAILABLE', 'RATE_LIMITED', 'REMOTE_FAILED']);
 
 /** An error of this package. `code` is stable and listed in docs/errors.md; the message is for people. */
 export class ModelError extends Error {

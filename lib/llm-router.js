@@ -2,10 +2,14 @@
 // lib/registry.js.
 import { EventEmitter } from 'node:events';
 import { readCall, readCallOptions } from './call.js';
+import { Chat } from './chat.js';
+import { Config } from './config.js';
+import { readMembers, runEnsemble } from './ensemble.js';
 import { detectEnvironment } from './environment.js';
 import { ModelError } from './errors.js';
 import { pick } from './model.js';
-import { readOptions, show } from './options.js';
+import { isMessages, readOptions, show, splitOptions } from './options.js';
+import { routerEnvironment } from './paths.js';
 import { Pipeline } from './pipeline.js';
 import { ModelRegistry } from './registry.js';
 import { Ledger } from './router/ledger.js';
@@ -13,6 +17,10 @@ import { Router } from './router/router.js';
 import { loadSpec, resolveFormat } from './source.js';
 import { BitNetLoader } from '../loaders/BitNetLoader.js';
 import { MockLoader } from '../loaders/MockLoader.js';
+import { OpenAILoader } from '../loaders/OpenAILoader.js';
+
+/** Where a local Ollama answers. */
+const OLLAMA = 'http://127.0.0.1:11434/v1';
 
 /** Options of load() that are for the router: they say what cannot be measured. */
 const DECLARED = ['quality', 'price'];
@@ -33,10 +41,11 @@ export class LLMRouter extends EventEmitter {
   /** id -> load of a saved model that is under way. */
   #restoring = new Map();
 
-  /** @param {import('../index.js').RouterOptions} [options] */
+  /** @param {import('../index.js').RouterOptions | Config} [options] */
   constructor(options = {}) {
     super();
-    this.config = { strategy: 'balanced', autoInit: true, ...readOptions(options, 'router') };
+    const given = options instanceof Config ? options.routerOptions() : readOptions(options, 'router');
+    this.config = { strategy: 'balanced', autoInit: true, ...readOptions(routerEnvironment(), 'router'), ...given };
     this.#ledger = new Ledger(this.config);
     this.registry = new ModelRegistry({ ...this.config, isBusy: (model) => this.#ledger.isBusy(model) });
     this.router = new Router(this.registry, this.config, this.#ledger);
@@ -58,7 +67,8 @@ export class LLMRouter extends EventEmitter {
 
   async #initialize() {
     const bitnet = new BitNetLoader({ bitnetPath: this.config.bitnetPath });
-    for (const [format, loader] of [['bitnet', bitnet], ['gguf', bitnet], ['mock', new MockLoader()]]) {
+    const remote = [['openai', new OpenAILoader()], ['ollama', new OpenAILoader({ baseURL: OLLAMA })]];
+    for (const [format, loader] of [['bitnet', bitnet], ['gguf', bitnet], ['mock', new MockLoader()], ...remote]) {
       if (!this.loaders.has(format)) this.registerLoader(format, loader);
     }
     await this.registry.initialize();
@@ -118,6 +128,55 @@ export class LLMRouter extends EventEmitter {
   /** generate() under its other name. */
   async quick(prompt, options) {
     return this.generate(prompt, options);
+  }
+
+  /**
+   * One call as one object, with fallbacks; `model` may be the id of a loaded model or a source to load. With `stream: true` it resolves
+   * to the stream.
+   */
+  async advanced(call) {
+    const { stream = false, model, modelId = model, fallbacks, ...rest } = call ?? {};
+    const options = { temperature: 0.7, maxTokens: 500, ...rest };
+    if (modelId !== undefined) options.modelId = await this.#loadedId(modelId);
+    if (Array.isArray(fallbacks)) options.fallbacks = await Promise.all(fallbacks.map((id) => this.#loadedId(id)));
+    else if (fallbacks !== undefined) options.fallbacks = fallbacks;
+    return stream ? this.stream(options) : this.generate(options);
+  }
+
+  /** The id of a model; what is no id of a loaded one is loaded. */
+  async #loadedId(model) {
+    const id = typeof model === 'string' ? model : model?.id;
+    if (typeof id !== 'string') throw new ModelError(`A model is named by its id or source; ${show(model)} was given`, 'INVALID_ARGUMENT', { option: 'model', given: model });
+    if (this.registry.get(id) || this.registry.saved.has(id)) return id;
+    return (await this.load(id)).id;
+  }
+
+  /**
+   * Asks several models side by side and makes one answer of theirs: the result of the model that answered it, with `ensemble`.
+   * @param {(string | object)[]} models ids, sources or models, each alone or as `{ model, weight }`
+   * @param {string | object[]} prompt
+   * @param {object} [options] of each call, with `method` and `minAgreement`
+   */
+  async ensemble(models, prompt, options) {
+    const members = readMembers(models);
+    const { route, rest } = splitOptions(options, 'ensemble');
+    const ask = async (model) => {
+      if (typeof model !== 'string') return this.generate(model, prompt, rest);
+      return this.generate(prompt, { ...rest, modelId: await this.#loadedId(model) });
+    };
+    return runEnsemble(members, ask, { method: 'weighted-vote', minAgreement: 0, ...route });
+  }
+
+  /** A conversation: chat({ modelId, system }). With messages in the place of options, one answer to them. */
+  chat(options, more) {
+    if (isMessages(options)) return this.#chatOnce(options, more);
+    const isLoaded = (id) => this.registry.getAvailable().some((model) => model.id === id);
+    return new Chat({ ask: (messages, given) => this.stream(messages, given), isLoaded }, options);
+  }
+
+  async #chatOnce(messages, options) {
+    const { text, latency, ...result } = await this.generate(messages, options);
+    return { ...result, latency, duration: latency, message: { role: 'assistant', content: text } };
   }
 
   /** What a call comes to: the models that it goes to, what they are asked, and how. */

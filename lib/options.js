@@ -18,31 +18,38 @@ import { ModelError } from './errors.js';
 /** @type {Option[]} */
 export const OPTIONS = [
   // Where models come from
-  { name: 'source', in: ['load'], type: 'string', about: 'file, folder, model id, `demo` or `bitnet:<id>`' },
-  { name: 'type', in: ['load'], type: 'string', aliases: ['format'], about: 'loader: bitnet, gguf, mock or a registered one; read from the file when absent' },
+  { name: 'source', in: ['load', 'remote'], type: 'string', about: 'file, folder, model id, `demo` or `bitnet:<id>`' },
+  { name: 'type', in: ['load', 'remote'], type: 'string', aliases: ['format'], about: 'loader: bitnet, gguf, mock or a registered one; read from the file when absent' },
   { name: 'quantType', in: ['load'], type: 'string', about: 'i2_s, tl1 (ARM64) or tl2 (x86_64)' },
-  { name: 'id', in: ['load'], type: 'string', about: 'id of the model in the router; unique and made up when absent' },
-  { name: 'name', in: ['load'], type: 'string', about: 'name shown in results' },
+  { name: 'id', in: ['load', 'remote'], type: 'string', about: 'id of the model in the router; unique and made up when absent' },
+  { name: 'name', in: ['load', 'remote'], type: 'string', about: 'name shown in results' },
   { name: 'bitnetPath', in: ['router', 'loader'], type: 'string', about: 'folder with models/<name>/, looked in first' },
   { name: 'autoBuild', in: ['loader', 'load'], type: 'boolean', about: 'build the native engine when it is missing (in a checkout)' },
   { name: 'onProgress', in: ['load'], type: 'function', about: 'called with { phase, loadedBytes, totalBytes } while the model is read' },
 
+  // Models behind an endpoint
+  { name: 'baseURL', in: ['endpoint', 'remote'], type: 'string', about: 'address of an OpenAI-compatible API, up to and with /v1' },
+  { name: 'apiKeyEnv', in: ['endpoint', 'remote'], type: 'string', about: 'environment variable that holds the key' },
+  { name: 'extraBody', in: ['remote'], type: 'object', about: 'parameters of one server, sent with every request' },
+  { name: 'idleTimeout', in: ['remote'], type: 'integer', min: 1, max: 2_147_483_647, about: 'ms without a byte after which a connection is given up' },
+  { name: 'capabilities', in: ['remote'], type: 'object', about: '{ name: true }: what the model can do besides chat and streaming' },
+
   // The engine
   { name: 'threads', in: ['load'], type: 'integer', min: 1, max: 256, aliases: ['num_thread'], about: 'CPU threads; physical cores when absent' },
-  { name: 'contextSize', in: ['load'], type: 'integer', min: 1, max: 16_777_216, aliases: ['num_ctx', 'contextLength'], about: 'most tokens of prompt and answer; the limit of the model when absent' },
+  { name: 'contextSize', in: ['load', 'remote'], type: 'integer', min: 1, max: 16_777_216, aliases: ['num_ctx', 'contextLength'], about: 'most tokens of prompt and answer; the limit of the model when absent' },
   { name: 'isa', in: ['load'], type: 'string', values: ['scalar', 'avx2', 'avx512vnni', 'avx512vbmi', 'neon'], about: 'kernel to use; the best one when absent' },
   { name: 'gpuLayers', in: ['load'], type: 'integer', min: 0, max: 1_000_000, about: 'there is no GPU back-end: above 0 warns once and runs on the CPU' },
   { name: 'conversation', in: ['load'], type: 'boolean', about: 'keep the turns of the chat' },
 
   // Sampling: at load the default of the model, at generate for one call
-  { name: 'temperature', in: ['load', 'generate'], type: 'number', min: 0, max: 100, about: '0 is greedy' },
+  { name: 'temperature', in: ['load', 'remote', 'generate'], type: 'number', min: 0, max: 100, about: '0 is greedy' },
   { name: 'topK', in: ['load', 'generate'], type: 'integer', min: 0, max: 16_777_216, aliases: ['top_k', 'topKSampling'], about: 'keep the k most likely tokens; 0 is off' },
-  { name: 'topP', in: ['load', 'generate'], type: 'number', min: 0, max: 1, above: true, aliases: ['top_p', 'topPSampling'], about: 'keep the likeliest tokens up to this probability; 1 is off' },
+  { name: 'topP', in: ['load', 'remote', 'generate'], type: 'number', min: 0, max: 1, above: true, aliases: ['top_p', 'topPSampling'], about: 'keep the likeliest tokens up to this probability; 1 is off' },
   { name: 'minP', in: ['load', 'generate'], type: 'number', min: 0, max: 1, aliases: ['min_p', 'minPSampling'], about: 'drop tokens below this share of the best one; 0 is off' },
   { name: 'repetitionPenalty', in: ['load', 'generate'], type: 'number', min: 0.01, max: 10, aliases: ['repeatPenalty', 'repeat_penalty', 'repetition_penalty'], about: 'above 1 discourages repetition' },
-  { name: 'frequencyPenalty', in: ['load', 'generate'], type: 'number', min: -2, max: 2, aliases: ['frequency_penalty'], about: 'taken off a logit for each occurrence' },
-  { name: 'presencePenalty', in: ['load', 'generate'], type: 'number', min: -2, max: 2, aliases: ['presence_penalty'], about: 'taken off a logit that occurred' },
-  { name: 'seed', in: ['load', 'generate'], type: 'integer', min: 0, max: Number.MAX_SAFE_INTEGER, about: 'same seed, same tokens; random when absent' },
+  { name: 'frequencyPenalty', in: ['load', 'remote', 'generate'], type: 'number', min: -2, max: 2, aliases: ['frequency_penalty'], about: 'taken off a logit for each occurrence' },
+  { name: 'presencePenalty', in: ['load', 'remote', 'generate'], type: 'number', min: -2, max: 2, aliases: ['presence_penalty'], about: 'taken off a logit that occurred' },
+  { name: 'seed', in: ['load', 'remote', 'generate'], type: 'integer', min: 0, max: Number.MAX_SAFE_INTEGER, about: 'same seed, same tokens; random when absent' },
   { name: 'maxTokens', in: ['generate'], type: 'integer', min: 1, max: 16_777_216, aliases: ['max_tokens', 'maxOutputTokens', 'max_completion_tokens', 'num_predict'], about: 'most tokens of the answer' },
   { name: 'speculation', in: ['load', 'generate'], type: 'string', values: ['auto', 'off'], about: 'guess ahead where the text repeats itself: the same text, sooner' },
 
@@ -75,6 +82,8 @@ export const OPTIONS = [
   { name: 'price', in: ['register'], type: 'price', about: '{ input, output } per million tokens' },
   { name: 'maxModels', in: ['router'], type: 'integer', min: 1, max: 1_000_000, about: 'most models held; the least recently used one is unloaded' },
   { name: 'registryPath', in: ['router'], type: 'string', about: 'file that keeps the list of models; they are loaded when they are asked for' },
+  { name: 'method', in: ['ensemble'], type: 'string', values: ['weighted-vote', 'consensus'], about: 'how one answer is made of several' },
+  { name: 'minAgreement', in: ['ensemble'], type: 'number', min: 0, max: 1, about: 'below this agreement there is no answer' },
   { name: 'cacheTTL', in: ['router'], type: 'integer', min: 0, max: Number.MAX_SAFE_INTEGER, about: 'lifetime of cached responses, ms' },
   { name: 'autoInit', in: ['router'], type: 'boolean', about: 'false: load() does not initialize by itself' },
   { name: 'logLevel', in: ['router'], type: 'string', retired: 'the package does not log', about: '' },
@@ -86,7 +95,10 @@ const CALLS = {
   router: 'new LLMRouter()',
   loader: 'new BitNetLoader()',
   load: 'load()',
+  endpoint: 'new OpenAILoader()',
+  remote: 'load() of a model behind an endpoint',
   register: 'load() of a router',
+  ensemble: 'ensemble()',
   generate: 'generate() and stream() of a model',
   route: 'generate() and stream() of a router',
 };
@@ -97,6 +109,9 @@ for (const row of OPTIONS) {
   const places = row.in.includes('generate') ? [...row.in, 'route'] : row.in;
   for (const place of places) for (const key of [row.name, ...(row.aliases ?? [])]) byPlace[place].set(key, row);
 }
+
+/** All names, aliases too, that `place` takes. */
+export const optionNames = (place) => new Set(byPlace[place].keys());
 
 const warned = new Set();
 
@@ -245,7 +260,7 @@ export function readOptions(given, place) {
 /**
  * Parts the options of a call: those that only `place` takes, checked, and the rest as it stands.
  * @param {object | null | undefined} given
- * @param {'route'} place
+ * @param {'route' | 'ensemble'} place
  */
 export function splitOptions(given, place) {
   const own = ([key]) => byPlace[place].get(key)?.in.includes(place) === true;

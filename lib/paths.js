@@ -6,16 +6,32 @@ import { fileURLToPath } from 'node:url';
 /** Folder of this package. */
 export const PACKAGE_ROOT = fileURLToPath(new URL('..', import.meta.url));
 
-const environment = (name) => process.env[name] || undefined;
+/** What the environment says; an empty variable says nothing. */
+export const environmentVariable = (name) => process.env[name] || undefined;
+
+/** Variable -> option of a router, and how its text is read. */
+const ROUTER_VARIABLES = {
+  LLM_ROUTER_STRATEGY: ['strategy', String],
+  LLM_ROUTER_MAX_MODELS: ['maxModels', Number],
+  LLM_ROUTER_CACHE_TTL: ['cacheTTL', Number],
+  LLM_ROUTER_TIMEOUT: ['timeout', Number],
+  LLM_ROUTER_REGISTRY_PATH: ['registryPath', String],
+};
+
+/** Options of a router that the environment sets; options of the program win over them. */
+export function routerEnvironment() {
+  const given = Object.entries(ROUTER_VARIABLES).map(([variable, [option, read]]) => [option, read, environmentVariable(variable)]);
+  return Object.fromEntries(given.filter(([, , text]) => text !== undefined).map(([option, read, text]) => [option, read(text)]));
+}
 
 /** Kernel that the environment asks for; a load option wins over it. */
-export const isaFromEnvironment = () => environment('LLM_RUNNER_ISA');
+export const isaFromEnvironment = () => environmentVariable('LLM_RUNNER_ISA');
 
 /** Folders that may hold `models/<name>/`, in the order in which they are searched. */
 export function bitnetDirs(explicit) {
   const candidates = [
     explicit,
-    environment('LLM_RUNNER_BITNET_PATH'),
+    environmentVariable('LLM_RUNNER_BITNET_PATH'),
     path.join('temp', 'bitnet-repo'),
     path.join(PACKAGE_ROOT, 'temp', 'bitnet-repo'),
   ];
@@ -24,8 +40,8 @@ export function bitnetDirs(explicit) {
 
 /** The cache that Hugging Face tools share; they read the same variables. */
 export function huggingFaceCache() {
-  const home = environment('HF_HOME') ?? path.join(environment('XDG_CACHE_HOME') ?? path.join(homedir(), '.cache'), 'huggingface');
-  return path.resolve(environment('HF_HUB_CACHE') ?? path.join(home, 'hub'));
+  const home = environmentVariable('HF_HOME') ?? path.join(environmentVariable('XDG_CACHE_HOME') ?? path.join(homedir(), '.cache'), 'huggingface');
+  return path.resolve(environmentVariable('HF_HUB_CACHE') ?? path.join(home, 'hub'));
 }
 
 /** The model that ships with the package. */

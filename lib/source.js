@@ -3,7 +3,7 @@ import { ModelError } from './errors.js';
 import { show } from './options.js';
 
 /** Prefix of a source -> loader; the prefix is not part of the source. `C:\x` is a path, so one letter is no prefix. */
-const PREFIXES = { bitnet: 'bitnet', local: 'bitnet', file: 'bitnet', hf: 'bitnet', huggingface: 'bitnet', mock: 'mock' };
+const PREFIXES = { bitnet: 'bitnet', local: 'bitnet', file: 'bitnet', hf: 'bitnet', huggingface: 'bitnet', mock: 'mock', openai: 'openai', ollama: 'ollama' };
 
 /** Types that name a file format which the native engine reads by itself. */
 const NATIVE_TYPES = new Set(['bitnet', 'gguf', 'safetensors', 'huggingface', 'hf', 'local', 'auto', 'auto-detect']);

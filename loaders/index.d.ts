@@ -1,1 +1,1 @@
-export { BaseLoader, BitNetLoader, MockLoader } from '../index.js';
+export { BaseLoader, BitNetLoader, MockLoader, OpenAILoader } from '../index.js';

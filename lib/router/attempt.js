@@ -21,8 +21,8 @@ export function foreignPrompt(prompt, { systemPrompt, template } = {}) {
   return typeof filled === 'string' ? `${systemPrompt}\n\n${filled}` : [{ role: 'system', content: systemPrompt }, ...filled];
 }
 
-/** A TextStream of a model of this package. */
-class StreamAttempt {
+/** A TextStream as a source of events. */
+export class StreamAttempt {
   #stream;
 
   constructor(stream) {

@@ -141,7 +141,7 @@ export class Router extends EventEmitter {
   #choose(available, prompt, options, streaming) {
     const startedAt = performance.now();
     const request = requestOf(prompt, options, streaming);
-    const candidates = this.#fitting(available, request);
+    const candidates = this.#fitting(available, request, options);
     const { name, choose, own } = this.#strategyOf(options.strategy ?? this.config.strategy);
     const finish = (choice) => {
       const { scores, reason } = own ? readChoice(choice, candidates, name) : choice;
@@ -158,11 +158,12 @@ export class Router extends EventEmitter {
   }
 
   /** The candidates that can answer; says why when there is none. */
-  #fitting(available, request) {
+  #fitting(available, request, options) {
     if (available.length === 0) throw new ModelError('No models available: load one first with router.load()', 'MODEL_NOT_LOADED');
     const reasons = {};
     const fitting = available.map((model) => this.#ledger.candidate(model)).filter((candidate) => {
-      const reason = unfit(candidate, request);
+      const cannot = candidate.model.unsupported?.(options)[0];
+      const reason = cannot ? `has no option ${cannot}` : unfit(candidate, request);
       if (reason) reasons[candidate.id] = reason;
       return !reason;
     });

@@ -1,5 +1,9 @@
 // Which model answers a call, and what is told about it.
 import type { BitNetModel, GenerateOptions, GenerateResult, LoadedModel, Prompt } from '../../index.js';
+import type { RemoteModel } from './remote.js';
+
+/** A model of whatever loader. */
+export type AnyModel = BitNetModel | RemoteModel | LoadedModel;
 
 export type StrategyName =
   | 'quality-first' | 'cost-optimized' | 'speed-priority' | 'balanced' | 'random' | 'round-robin' | 'least-loaded' | 'capability-match';
@@ -40,7 +44,7 @@ export interface Candidate {
   tokensPerSecond?: number;
   ttftMs?: number;
   latencyMs?: number;
-  model: LoadedModel | BitNetModel;
+  model: AnyModel;
 }
 
 /** What a strategy sees of a call. */
@@ -160,8 +164,8 @@ export interface ModelStatus {
 /** Events of LLMRouter, by name: the arguments of a listener. */
 export interface RouterEvents {
   initialized: [];
-  'model-loaded': [model: BitNetModel | LoadedModel];
-  'model-unloaded': [model: BitNetModel | LoadedModel];
+  'model-loaded': [model: AnyModel];
+  'model-unloaded': [model: AnyModel];
   'strategy-changed': [name: string];
   route: [routing: Routing];
   'inference-start': [call: { model: string; prompt: Prompt; routing: Routing; streaming: boolean }];

@@ -1,0 +1,270 @@
+// A model behind an OpenAI-compatible endpoint: OpenAI itself, Ollama, llama.cpp's server, vLLM, LM Studio, and many more.
+import { ModelError } from '../errors.js';
+import { readOptions } from '../options.js';
+import { environmentVariable } from '../paths.js';
+import { checkPrompt, fillTemplate } from '../prompt.js';
+import { TextStream } from '../stream.js';
+import { broken, messageOf, refusal } from './failures.js';
+import { readEvents } from './sse.js';
+
+/** Our option -> the name on the wire. */
+const WIRE = {
+  temperature: 'temperature', topP: 'top_p', stop: 'stop', seed: 'seed', frequencyPenalty: 'frequency_penalty', presencePenalty: 'presence_penalty',
+};
+
+/** Options that the endpoint has no word for. Servers that know more take it through `extraBody`. */
+const UNKNOWN_TO_WIRE = ['topK', 'minP', 'repetitionPenalty', 'raw', 'ignoreEos', 'contextOverflow', 'energy'];
+
+const FINISH_REASONS = ['stop', 'length', 'content_filter', 'tool_calls'];
+
+/** The events of one streamed answer. */
+class RemoteAnswer {
+  #payloads;
+  #about;
+  #startedAt;
+  #ttftMs;
+  #finish;
+  #usage;
+  #pieces = 0;
+
+  constructor(payloads, about, startedAt) {
+    this.#payloads = payloads;
+    this.#about = about;
+    this.#startedAt = startedAt;
+  }
+
+  async next() {
+    for (;;) {
+      const { done, value } = await this.#read();
+      if (done || value === '[DONE]') return { done: this.#end(!done) };
+      const event = this.#parse(value);
+      if (event.error) throw this.#failure(`failed while it answered: ${messageOf(value).message}`);
+      const choice = event.choices?.[0];
+      this.#usage = event.usage ?? this.#usage;
+      this.#finish = choice?.finish_reason ?? this.#finish;
+      const text = choice?.delta?.content ?? choice?.message?.content ?? '';
+      if (text === '') continue;
+      this.#ttftMs ??= performance.now() - this.#startedAt;
+      this.#pieces += 1;
+      return { text };
+    }
+  }
+
+  cancel() {
+    this.#payloads.return?.().catch(() => {});
+  }
+
+  async #read() {
+    try {
+      return await this.#payloads.next();
+    } catch (error) {
+      throw broken(error, this.#about);
+    }
+  }
+
+  #parse(payload) {
+    try {
+      return JSON.parse(payload) ?? {};
+    } catch {
+      throw this.#failure('sent what is no JSON');
+    }
+  }
+
+  #failure(what) {
+    const { id, where, redact } = this.#about;
+    return new ModelError(`${where} ${redact(what)}`, 'REMOTE_FAILED', { modelId: id });
+  }
+
+  /** An answer that just stops was cut off: it is never taken for a short one. */
+  #end(saidSo) {
+    if (!saidSo && this.#finish === undefined) throw this.#failure('broke off in the middle of its answer');
+    const totalMs = performance.now() - this.#startedAt;
+    return { finishReason: FINISH_REASONS.includes(this.#finish) ? this.#finish : 'stop', usage: this.#usage, pieces: this.#pieces, ttftMs: this.#ttftMs ?? totalMs, totalMs };
+  }
+}
+
+function messagesOf(prompt, { systemPrompt, template }) {
+  const filled = fillTemplate(template, prompt);
+  const turns = typeof filled === 'string' ? [{ role: 'user', content: filled }] : filled;
+  return systemPrompt === undefined ? turns : [{ role: 'system', content: systemPrompt }, ...turns];
+}
+
+/** The one payload of a server that does not stream. */
+async function* wholeBody(bytes) {
+  const chunks = [];
+  for await (const chunk of bytes) chunks.push(chunk);
+  yield Buffer.concat(chunks).toString('utf8');
+  yield '[DONE]';
+}
+
+/** Passes bytes on; `giveUp` is called when the next ones do not come in time. A reader that takes its time is no silence. */
+async function* watched(bytes, ms, giveUp) {
+  const iterator = bytes[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const timer = setTimeout(giveUp, ms);
+      const { done, value } = await iterator.next().finally(() => clearTimeout(timer));
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    await iterator.return?.();
+  }
+}
+
+export class RemoteModel {
+  #apiKeyEnv;
+  #extraBody;
+  #idleTimeout;
+  #live = new Set();
+  type = 'openai';
+  format = 'openai';
+  remote = true;
+  /** stream() gives a TextStream. */
+  streamsText = true;
+  loaded = true;
+  metrics = { inferenceCount: 0, totalTokens: 0, avgLatency: 0, lastUsed: null };
+
+  /** @param {object} spec checked options of load(), with `id` and `baseURL` */
+  constructor({ id, name, source, baseURL, apiKeyEnv, contextSize, capabilities, extraBody, idleTimeout, ...sampling }) {
+    this.id = id;
+    this.name = name ?? source;
+    this.source = source;
+    this.baseURL = baseURL;
+    this.config = { ...sampling, ...(contextSize === undefined ? {} : { contextSize }) };
+    this.capabilities = { streaming: true, completion: true, chat: true, ...capabilities };
+    this.#apiKeyEnv = apiKeyEnv;
+    this.#extraBody = extraBody;
+    this.#idleTimeout = idleTimeout;
+  }
+
+  /** Names of the options that this model cannot honour. */
+  unsupported(options) {
+    return UNKNOWN_TO_WIRE.filter((name) => options[name] !== undefined && options[name] !== false);
+  }
+
+  /** Streams the answer to a prompt. Returns at once; refused options and prompts throw at once. */
+  stream(prompt, options) {
+    const given = readOptions(options, 'generate');
+    const [unknown] = this.unsupported(given);
+    if (unknown) {
+      throw new ModelError(`Option ${unknown} has no place in the OpenAI API, so model ${this.id} cannot honour it; parameters of one server go into extraBody of load()`, 'INVALID_OPTION', {
+        option: unknown,
+      });
+    }
+    if (!this.loaded) throw new ModelError('Model not loaded. Call load() first.', 'MODEL_NOT_LOADED', { modelId: this.id });
+    const body = this.#bodyOf(messagesOf(checkPrompt(given.messages ?? prompt), given), given);
+    const controller = new AbortController();
+    const stream = new TextStream({
+      start: () => this.#ask(body, controller),
+      complete: (done, text) => this.#resultOf(done, text, given),
+      signal: given.signal,
+      onToken: given.onToken,
+      toError: (error) => error,
+      onSettled: () => {
+        controller.abort();
+        this.#live.delete(stream);
+      },
+    });
+    if (!stream.settled) this.#live.add(stream);
+    return stream;
+  }
+
+  async generate(prompt, options) {
+    return this.stream(prompt, options).readToEnd();
+  }
+
+  #bodyOf(messages, given) {
+    const settings = { ...this.config, ...given };
+    const wire = Object.entries(WIRE).filter(([ours]) => settings[ours] !== undefined).map(([ours, theirs]) => [theirs, settings[ours]]);
+    // OpenAI has renamed this one; the others have not.
+    const limit = new URL(this.baseURL).hostname === 'api.openai.com' ? 'max_completion_tokens' : 'max_tokens';
+    return {
+      model: this.source,
+      messages,
+      stream: true,
+      stream_options: { include_usage: true },
+      ...(given.maxTokens === undefined ? {} : { [limit]: given.maxTokens }),
+      ...Object.fromEntries(wire),
+      ...this.#extraBody,
+    };
+  }
+
+  async #ask(body, controller) {
+    const startedAt = performance.now();
+    const key = this.#apiKeyEnv && environmentVariable(this.#apiKeyEnv);
+    const where = `Model ${this.id} (${new URL(this.baseURL).host})`;
+    const redact = (text) => (key ? text.replaceAll(key, '***') : text);
+    const keyHint = this.#apiKeyEnv ? `the environment variable ${this.#apiKeyEnv} is ${key ? 'not accepted' : 'not set'}` : 'no key was sent: apiKeyEnv of load() names the variable that holds one';
+    const about = { id: this.id, where, redact, keyHint };
+    const giveUp = () => controller.abort(new ModelError(`${where} sent nothing for ${this.#idleTimeout} ms`, 'REMOTE_FAILED', { modelId: this.id }));
+    const timer = setTimeout(giveUp, this.#idleTimeout);
+    let response;
+    try {
+      response = await fetch(`${this.baseURL.replace(/\/+$/, '')}/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', accept: 'text/event-stream', ...(key ? { authorization: `Bearer ${key}` } : {}) },
+        body: JSON.stringify(body),
+        signal: controller.signal,
+        redirect: 'error', // an endpoint that moves is named anew; the key goes nowhere else
+      });
+    } catch (error) {
+      throw broken(error, about);
+    } finally {
+      clearTimeout(timer);
+    }
+    if (!response.ok) throw await refusal(response, about);
+    const isStream = response.headers.get('content-type')?.startsWith('text/event-stream');
+    const bytes = watched(response.body, this.#idleTimeout, giveUp);
+    return new RemoteAnswer(isStream ? readEvents(bytes) : wholeBody(bytes), about, startedAt);
+  }
+
+  #resultOf({ finishReason, usage, pieces, ttftMs, totalMs }, text, given) {
+    // Servers that count nothing send about one token a piece.
+    const [promptTokens, completionTokens] = [usage?.prompt_tokens ?? 0, usage?.completion_tokens ?? pieces];
+    const decodeMs = totalMs - ttftMs;
+    const { metrics } = this;
+    metrics.avgLatency = (metrics.avgLatency * metrics.inferenceCount + totalMs) / (metrics.inferenceCount + 1);
+    metrics.inferenceCount += 1;
+    metrics.totalTokens += completionTokens;
+    metrics.lastUsed = new Date();
+    return {
+      text,
+      tokens: completionTokens,
+      latency: totalMs,
+      model: this.name,
+      modelId: this.id,
+      cached: false,
+      finishReason,
+      usage: { promptTokens, cachedTokens: usage?.prompt_tokens_details?.cached_tokens ?? 0, completionTokens, totalTokens: promptTokens + completionTokens },
+      timings: { queueMs: 0, prefillMs: ttftMs, decodeMs, ttftMs },
+      performance: { tokensPerSecond: completionTokens > 1 && decodeMs > 0 ? ((completionTokens - 1) * 1000) / decodeMs : 0 },
+      ...(given.seed === undefined ? {} : { seed: given.seed }),
+    };
+  }
+
+  get busy() {
+    return this.#live.size > 0;
+  }
+
+  supports(capability) {
+    return this.capabilities[capability] === true;
+  }
+
+  /** Ends what is under way. */
+  async unload() {
+    this.loaded = false;
+    for (const stream of [...this.#live]) {
+      stream.end((partialText) => new ModelError('Model not loaded: it was unloaded while it answered', 'MODEL_NOT_LOADED', { modelId: this.id, partialText }));
+    }
+  }
+
+  async [Symbol.asyncDispose]() {
+    await this.unload();
+  }
+
+  toJSON() {
+    const { id, name, format, source, baseURL, loaded } = this;
+    return { id, name, format, source, baseURL, loaded };
+  }
+}

@@ -1,0 +1,1 @@
+export { OpenAILoader, OpenAILoader as default } from '../index.js';
