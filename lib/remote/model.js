@@ -97,13 +97,21 @@ async function* wholeBody(bytes) {
   yield '[DONE]';
 }
 
+/** Milliseconds in which a process that was stopped reads what has come in the meantime, before it judges a silence. */
+const GRACE_MS = 100;
+
+/** Calls `late` after `ms`, unless the function returned is called first. */
+function deadline(ms, late) {
+  let timer = setTimeout(() => (timer = setTimeout(late, GRACE_MS)), ms);
+  return () => clearTimeout(timer);
+}
+
 /** Passes bytes on; `giveUp` is called when the next ones do not come in time. A reader that takes its time is no silence. */
 async function* watched(bytes, ms, giveUp) {
   const iterator = bytes[Symbol.asyncIterator]();
   try {
     for (;;) {
-      const timer = setTimeout(giveUp, ms);
-      const { done, value } = await iterator.next().finally(() => clearTimeout(timer));
+      const { done, value } = await iterator.next().finally(deadline(ms, giveUp));
       if (done) return;
       yield value;
     }
@@ -198,7 +206,7 @@ export class RemoteModel {
     const keyHint = this.#apiKeyEnv ? `the environment variable ${this.#apiKeyEnv} is ${key ? 'not accepted' : 'not set'}` : 'no key was sent: apiKeyEnv of load() names the variable that holds one';
     const about = { id: this.id, where, redact, keyHint };
     const giveUp = () => controller.abort(new ModelError(`${where} sent nothing for ${this.#idleTimeout} ms`, 'REMOTE_FAILED', { modelId: this.id }));
-    const timer = setTimeout(giveUp, this.#idleTimeout);
+    const answered = deadline(this.#idleTimeout, giveUp);
     let response;
     try {
       response = await fetch(`${this.baseURL.replace(/\/+$/, '')}/chat/completions`, {
@@ -211,7 +219,7 @@ export class RemoteModel {
     } catch (error) {
       throw broken(error, about);
     } finally {
-      clearTimeout(timer);
+      answered();
     }
     if (!response.ok) throw await refusal(response, about);
     const isStream = response.headers.get('content-type')?.startsWith('text/event-stream');
