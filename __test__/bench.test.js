@@ -188,7 +188,8 @@ test('bytes of a decoded token follow from the shape', async () => {
   const norms = tensors.reduce((sum, { norm = 0 }) => sum + norm * 4, 0);
   const { model } = await loadModel(tiny, { threads: 1 });
   await warmUp(model);
-  assert.equal(kvBytesPerToken(model), layers * 2 * kvHeads * headDim * 4);
+  // 16-bit codes, and a factor for all heads' keys and one for their values.
+  assert.equal(kvBytesPerToken(model), layers * 2 * (kvHeads * headDim * 2 + 4));
   // The head is searched through an int8 copy: a byte for each weight, and what goes with each row.
   const head = weightBytes(model.info()) - packed - norms;
   assert.ok(head >= vocab * hidden && head < vocab * (hidden + 32), `${head} bytes`);

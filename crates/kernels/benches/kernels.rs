@@ -4,13 +4,13 @@
 //! Every result is compared with the portable kernels' before its time is taken.
 //! `cargo bench -p llm-kernels -- decode` runs the benchmarks whose name contains `decode`.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use llm_kernels::{
-    AttentionSpec, Compute, DenseMatrix, DenseType, Isa, KV_BLOCK, Kernels, KvView, QuantizedRows,
-    TernaryMatrix, pack_hf, pack_i2s,
+    AttentionSpec, Compute, DenseMatrix, DenseType, Isa, KV_BLOCK, Kernels, KvPlane, KvView,
+    QuantizedRows, RopeBlock, RopePairing, TernaryMatrix, pack_hf, pack_i2s,
 };
 
 /// Rows and columns of a layer's matrices: q, k, v, o, gate, up, down.
@@ -319,19 +319,59 @@ fn prefill_dense_f16(bencher: Bencher, setup: &Setup) {
         .bench_local(|| compute.dense_matmul(&w, &x, n, &mut out));
 }
 
-/// Attention of one layer (20 heads, 5 of keys and values) for one token at position 2047.
-#[divan::bench(args = setups(), sample_count = 50, sample_size = 4)]
-fn decode_attention_at_2048(bencher: Bencher, setup: &Setup) {
-    attention(bencher, *setup, 1);
+/// Positions of the attention's cache.
+const CONTEXT: usize = 2048;
+
+/// What a layer's cache holds: whole multiples of a factor, as ternary products are, or any numbers.
+#[derive(Clone, Copy, PartialEq)]
+enum Cached {
+    Codes,
+    Floats,
+}
+
+/// Attention of all 30 layers (20 heads, 5 of keys and values) for one token at position 2047.
+#[divan::bench(args = setups(), consts = [false, true], sample_count = 20, sample_size = 1)]
+fn decode_attention_at_2048<const CODED: bool>(bencher: Bencher, setup: &Setup) {
+    attention(
+        bencher,
+        *setup,
+        1,
+        if CODED { Cached::Codes } else { Cached::Floats },
+    );
 }
 
 /// The same for a chunk of 64 tokens.
-#[divan::bench(args = setups(), sample_count = 9, sample_size = 1)]
-fn prefill_attention_at_2048(bencher: Bencher, setup: &Setup) {
-    attention(bencher, *setup, 64);
+#[divan::bench(args = setups(), consts = [false, true], sample_count = 5, sample_size = 1)]
+fn prefill_attention_at_2048<const CODED: bool>(bencher: Bencher, setup: &Setup) {
+    attention(
+        bencher,
+        *setup,
+        64,
+        if CODED { Cached::Codes } else { Cached::Floats },
+    );
 }
 
-fn attention(bencher: Bencher, setup: Setup, n: usize) {
+/// Keys or values of one layer and the whole context.
+fn cached(kind: Cached, seed: u64) -> Vec<KvPlane> {
+    const FACTOR: f32 = 0.003;
+    let bytes = random_bytes(2 * 640 * KV_BLOCK, seed);
+    let numbers = bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|&b| f32::from(i16::from_le_bytes(b) / 4));
+    let rows: Vec<f32> = numbers.map(|x| x * FACTOR).collect();
+    let block = |_| {
+        let mut plane = KvPlane::new(5, 128, kind == Cached::Codes).expect("memory");
+        for (at, row) in rows.chunks_exact(640).enumerate() {
+            plane.write(at, row, Some(FACTOR)).expect("memory");
+        }
+        plane
+    };
+    (0..CONTEXT / KV_BLOCK).map(block).collect()
+}
+
+fn attention(bencher: Bencher, setup: Setup, n: usize, kind: Cached) {
     let spec = AttentionSpec {
         n_head: 20,
         n_kv_head: 5,
@@ -339,18 +379,31 @@ fn attention(bencher: Bencher, setup: Setup, n: usize) {
         scale: 0.088,
         window: None,
     };
-    let len = 2048;
-    let cache = activations(len, 5 * 128);
-    let blocks = || cache.chunks(5 * KV_BLOCK * 128).collect();
-    let kv = KvView {
-        k: blocks(),
-        v: blocks(),
-        len,
+    let layers: Vec<_> = (0..LAYERS as u64)
+        .map(|layer| (cached(kind, 2 * layer), cached(kind, 2 * layer + 1)))
+        .collect();
+    let angles = |block| {
+        let angle = move |pair, place| {
+            let angle = (block * KV_BLOCK + place) as f32 / (1 + pair) as f32;
+            (angle.cos(), angle.sin())
+        };
+        Arc::new(RopeBlock::new(RopePairing::Half, 64, angle))
     };
+    let rope: Vec<_> = (0..CONTEXT / KV_BLOCK).map(angles).collect();
     let q = activations(n, 20 * 128);
     let compute = setup.compute();
     let mut out = vec![0.0; q.len()];
-    bencher.bench_local(|| compute.attention(&q, &kv, &spec, len - n, n, &mut out));
+    bencher.bench_local(|| {
+        for (k, v) in &layers {
+            let view = KvView {
+                k: k.iter().collect(),
+                v: v.iter().collect(),
+                first_pos: CONTEXT - n,
+                n,
+            };
+            compute.attention(&q, &[view], &rope, &spec, &mut out);
+        }
+    });
 }
 
 /// Packing all ternary matrices of the model: the load time.

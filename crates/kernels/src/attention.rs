@@ -1,24 +1,53 @@
+//! Causal attention over cached keys and values, of several sequences under the same forks.
+//!
+//! Three steps, each in parallel over what its sums do not run along: scores over blocks of positions and heads, the softmax
+//! over queries, the weighted sums over heads and columns of a head. So one token of one sequence keeps many threads busy, and
+//! every sum has the same order whatever their number.
+
+mod pass;
+
 use std::ops::Range;
 
 use crate::Compute;
+use crate::compute::FORK_ELEMENTS;
 use crate::disjoint::DisjointMut;
+use crate::kv::{KV_BLOCK, KvPlane};
+use crate::kv_read::ColumnRows;
+use crate::rope::{RopeBlock, rotate};
+use crate::simd::LANES;
 
-/// Positions of one cache block.
-pub const KV_BLOCK: usize = 64;
+use pass::{Part, Pass, Share, in_block, tiles};
 
-/// Queries that share the loads of a key or a value.
-const QUERY_TILE: usize = 4;
+/// Positions whose keys are rotated at a time: with heads of 128 they fill half of the first cache.
+const KEY_TILE: usize = 32;
 
-/// The cached keys and values of one sequence and layer.
+/// Queries of one key and value head that share what one thread reads from the cache.
+const QUERIES: usize = 64;
+
+/// Queries that are scored against the same keys, those behind some of the queries included.
+const SCORE_TILE: usize = 16;
+
+/// How many blocks ahead values are asked for.
+const BLOCKS_AHEAD: usize = 2;
+
+/// Products of a query's number and a cached one below which a fork costs more than it saves.
+const FORK_PRODUCTS: usize = 128 * 1024;
+
+/// Elements of a softmax below which a fork costs more than it saves.
+const FORK_SOFTMAX: usize = FORK_ELEMENTS / 4;
+
+/// One sequence's part of an attention: its cached keys and values of one layer, its last tokens' among them.
 ///
-/// Block `b` holds the positions `64 b..64 (b + 1)` as `[n_kv_head][64][head_dim]` numbers.
+/// Block `b` holds the positions `64 b..64 (b + 1)`.
 pub struct KvView<'a> {
-    /// Blocks of keys.
-    pub k: Vec<&'a [f32]>,
+    /// Blocks of keys, not rotated.
+    pub k: Vec<&'a KvPlane>,
     /// Blocks of values.
-    pub v: Vec<&'a [f32]>,
-    /// Positions filled.
-    pub len: usize,
+    pub v: Vec<&'a KvPlane>,
+    /// The position of the first token that attends.
+    pub first_pos: usize,
+    /// Tokens that attend, each to the positions up to its own.
+    pub n: usize,
 }
 
 /// The shape of an attention layer.
@@ -36,201 +65,302 @@ pub struct AttentionSpec {
     pub window: Option<usize>,
 }
 
+impl AttentionSpec {
+    /// Query heads of a key and value head.
+    fn group(&self) -> usize {
+        self.n_head / self.n_kv_head
+    }
+
+    /// Columns of a head, the last of which may be partly padding.
+    fn columns(&self) -> usize {
+        self.head_dim.div_ceil(LANES)
+    }
+
+    /// Numbers of a query row, padded to whole columns.
+    fn row_len(&self) -> usize {
+        self.columns() * LANES
+    }
+}
+
 impl Compute {
-    /// Causal attention of `n` tokens at the positions from `first_pos` on: `softmax(scale q k) v` for each head.
+    /// Causal attention of the sequences' tokens: `softmax(scale rope(q) rope(k)) v` for each head.
     ///
-    /// `q` and `out` are `[n][n_head][head_dim]`; `kv` holds at least the positions up to the last token's own.
+    /// `q` and `out` are `[n][n_head][head_dim]`, the sequences' tokens one after another; `rope` has the blocks of all their
+    /// positions. Queries and keys are rotated here.
     ///
     /// # Panics
     /// When lengths and shape do not fit.
-    pub fn attention(
+    pub fn attention<R: AsRef<RopeBlock> + Sync>(
         &self,
         q: &[f32],
-        kv: &KvView<'_>,
+        sequences: &[KvView<'_>],
+        rope: &[R],
         spec: &AttentionSpec,
-        first_pos: usize,
-        n: usize,
         out: &mut [f32],
     ) {
-        check(q, kv, spec, first_pos, n, out);
-        if n == 0 {
-            return;
-        }
-        let group = spec.n_head / spec.n_kv_head;
-        let queries = n * group;
-        // Wide tiles save loads; they must leave every thread something to do.
-        let mut tile = QUERY_TILE;
-        while tile > 1 && spec.n_kv_head * queries.div_ceil(tile) < 4 * self.threads() {
-            tile /= 2;
-        }
-        let tiles = queries.div_ceil(tile);
+        check(q, sequences, rope.len(), spec, out);
+        let rope: Vec<&RopeBlock> = rope.iter().map(AsRef::as_ref).collect();
         let out = DisjointMut::new(out);
-        self.pool().run(spec.n_kv_head * tiles, 1, &|items| {
-            for item in items {
-                let (kv_head, first) = (item / tiles, item % tiles * tile);
-                let task = Tile {
-                    q,
-                    kv,
-                    spec,
-                    first_pos,
-                    kv_head,
-                    queries: first..queries.min(first + tile),
-                };
-                // SAFETY: the pool hands out every item once, and each query belongs to one item.
-                unsafe { self.attend(&task, &out) };
+        let run = |pass: &Pass<'_>| {
+            let (compute, rope) = (self, rope.as_slice());
+            Run {
+                compute,
+                spec,
+                pass,
+                rope,
             }
+            .run(q, &out);
+        };
+        let mut pass = Pass::new(spec);
+        let mut row = 0;
+        for view in sequences {
+            let mut tokens = 0..view.n;
+            while !tokens.is_empty() {
+                let n = pass.room(view, tokens.clone());
+                if n == 0 {
+                    run(&pass);
+                    pass = Pass::new(spec);
+                    continue;
+                }
+                pass.push(view, tokens.start..tokens.start + n, row);
+                tokens.start += n;
+                row += n;
+            }
+        }
+        run(&pass);
+    }
+}
+
+/// One pass on the threads of `compute`.
+struct Run<'a> {
+    compute: &'a Compute,
+    spec: &'a AttentionSpec,
+    pass: &'a Pass<'a>,
+    rope: &'a [&'a RopeBlock],
+}
+
+impl Run<'_> {
+    fn run(&self, q: &[f32], out: &DisjointMut<'_, f32>) {
+        let (n_queries, row_len) = (self.pass.queries, self.spec.row_len());
+        let len = n_queries * (row_len + 1) + self.pass.scores;
+        self.compute.with_scratch(len, |buffer| {
+            let (queries, buffer) = buffer.split_at_mut(n_queries * row_len);
+            let (scores, totals) = buffer.split_at_mut(self.pass.scores);
+            self.rotate_queries(q, queries);
+            self.score(queries, scores);
+            self.soften(scores, totals);
+            self.mix(scores, totals, out);
         });
     }
 
-    /// Computes the outputs of one tile.
+    /// `queries`: all queries of the pass as rotated rows, padded with zeros.
+    fn rotate_queries(&self, q: &[f32], queries: &mut [f32]) {
+        let spec = self.spec;
+        let mut rows = queries.chunks_exact_mut(spec.row_len());
+        for part in &self.pass.parts {
+            for kv_head in 0..spec.n_kv_head {
+                for (query, row) in (0..part.queries(spec)).zip(&mut rows) {
+                    let (row, padding) = row.split_at_mut(spec.head_dim);
+                    let at = part.offset(spec, kv_head, query);
+                    row.copy_from_slice(&q[at..at + spec.head_dim]);
+                    padding.fill(0.0);
+                    let position = part.position(spec, query);
+                    let rope = self.rope[position / KV_BLOCK];
+                    let (cos, sin) = rope.row(position % KV_BLOCK);
+                    rotate(&mut row[..2 * cos.len()], cos, sin, rope.pairing());
+                }
+            }
+        }
+    }
+
+    /// `scores[q][p] = scale q . k[p]` for all positions `p` that query `q` sees, and some that it does not.
+    fn score(&self, queries: &[f32], scores: &mut [f32]) {
+        let spec = self.spec;
+        let scores = DisjointMut::new(scores);
+        let items = |part: &Part<'_>| {
+            part.blocks().len() * spec.n_kv_head * part.queries(spec).div_ceil(QUERIES)
+        };
+        let products = KV_BLOCK * self.pass.widest(QUERIES) * spec.row_len();
+        self.for_items(items, FORK_PRODUCTS / products, &|part, item| {
+            let (kv_head, item) = (item % spec.n_kv_head, item / spec.n_kv_head);
+            let (block, share) = (item % part.blocks().len(), item / part.blocks().len());
+            let share = part.share(spec, kv_head, share);
+            // SAFETY: every item is run once, and no two share a query and a block.
+            unsafe { self.score_block(&share, part.blocks().start + block, queries, &scores) };
+        });
+    }
+
+    /// The scores of some queries at the positions of a block.
     ///
     /// # Safety
-    /// No other thread writes the outputs of the same queries.
-    unsafe fn attend(&self, task: &Tile<'_>, out: &DisjointMut<'_, f32>) {
-        let (n, dim) = (task.queries.len(), task.spec.head_dim);
-        let seen = task.seen();
-        self.with_scratch(n * (2 * dim + seen.len()), |scratch| {
-            let (queries, scratch) = scratch.split_at_mut(n * dim);
-            let (sums, scores) = scratch.split_at_mut(n * dim);
-            for (index, query) in task.queries.clone().zip(queries.chunks_exact_mut(dim)) {
-                query.copy_from_slice(&task.q[task.offset(index)..][..dim]);
-            }
-            self.score(task, queries, &seen, scores);
-            let mut totals = [0.0; QUERY_TILE];
-            for (t, index) in task.queries.clone().enumerate() {
-                let own = task.positions(index);
-                let scores =
-                    &mut scores[t * seen.len()..][own.start - seen.start..own.end - seen.start];
-                for score in scores.iter_mut() {
-                    *score *= task.spec.scale;
+    /// No other thread works on the same queries and block.
+    unsafe fn score_block(
+        &self,
+        share: &Share<'_>,
+        block: usize,
+        queries: &[f32],
+        scores: &DisjointMut<'_, f32>,
+    ) {
+        let (kernels, row_len) = (self.compute.kernels(), self.spec.row_len());
+        let (keys, kv_head) = (&share.part.view.k, share.kv_head);
+        let next = if kv_head + 1 < self.spec.n_kv_head {
+            keys[block].head(kv_head + 1)
+        } else {
+            keys[(block + 1).min(share.part.blocks().end - 1)].head(0)
+        };
+        let heads = [keys[block].head(kv_head), next];
+        let seen = in_block(&share.part.seen_by(self.spec, &share.queries), block);
+        self.compute
+            .with_scratch(KEY_TILE * (row_len + SCORE_TILE), |buffer| {
+                let (keys, products) = buffer.split_at_mut(KEY_TILE * row_len);
+                for tile in tiles(&seen, KEY_TILE) {
+                    let keys = &mut keys[..tile.len() * row_len];
+                    kernels.rotated_keys(heads, places(&tile), self.rope[block], keys);
+                    for some in tiles(&share.queries, SCORE_TILE) {
+                        // The last of the queries sees most.
+                        let end = share.part.seen_by(self.spec, &some).end.min(tile.end);
+                        let n = end.saturating_sub(tile.start);
+                        let at = share.part.query(self.spec, share.kv_head, some.start) * row_len;
+                        let x = &queries[at..at + some.len() * row_len];
+                        let keys = &keys[..n * row_len];
+                        kernels.dot_rows(keys, x, row_len, some.len(), products, KEY_TILE);
+                        for (query, products) in some.zip(products.chunks_exact(KEY_TILE)) {
+                            let at = share
+                                .part
+                                .score(self.spec, share.kv_head, query, tile.start);
+                            // SAFETY: the caller's promise.
+                            let scores = unsafe { scores.slice(at..at + n) };
+                            for (score, product) in scores.iter_mut().zip(products) {
+                                *score = product * self.spec.scale;
+                            }
+                        }
+                    }
                 }
-                totals[t] = self.kernels().exp_of_differences(scores);
-            }
-            sums.fill(0.0);
-            self.mix(task, &seen, scores, sums);
-            for (t, index) in task.queries.clone().enumerate() {
-                let start = task.offset(index);
-                // SAFETY: only this task writes this query's output.
-                let out = unsafe { out.slice(start..start + dim) };
-                for (out, sum) in out.iter_mut().zip(&sums[t * dim..]) {
-                    *out = sum / totals[t];
+            });
+    }
+
+    /// `scores = exp(scores - max)` over what each query sees; `totals` are the sums, one for each query of the pass.
+    fn soften(&self, scores: &mut [f32], totals: &mut [f32]) {
+        let spec = self.spec;
+        let (scores, totals) = (DisjointMut::new(scores), DisjointMut::new(totals));
+        let items = |part: &Part<'_>| spec.n_kv_head * part.queries(spec);
+        self.for_items(items, FORK_SOFTMAX / self.pass.longest(), &|part, item| {
+            let (kv_head, query) = (item / part.queries(spec), item % part.queries(spec));
+            let seen = part.seen_by(spec, &(query..query + 1));
+            let at = part.score(spec, kv_head, query, seen.start);
+            let index = part.query(spec, kv_head, query);
+            // SAFETY: every item is run once, and it is a query.
+            let row = unsafe { scores.slice(at..at + seen.len()) };
+            // SAFETY: as above.
+            let total = unsafe { totals.slice(index..index + 1) };
+            total[0] = self.compute.kernels().exp_of_differences(row);
+        });
+    }
+
+    /// `out[q] = (sum of weights[q][p] v[p]) / totals[q]` over the positions `p` that query `q` sees, in their order.
+    fn mix(&self, weights: &[f32], totals: &[f32], out: &DisjointMut<'_, f32>) {
+        let spec = self.spec;
+        let items = |part: &Part<'_>| {
+            spec.n_kv_head * spec.columns() * part.queries(spec).div_ceil(QUERIES)
+        };
+        let products = self.pass.longest() * self.pass.widest(QUERIES) * LANES;
+        self.for_items(items, FORK_PRODUCTS / products, &|part, item| {
+            let (column, item) = (item % spec.columns(), item / spec.columns());
+            let (kv_head, share) = (item % spec.n_kv_head, item / spec.n_kv_head);
+            let share = part.share(spec, kv_head, share);
+            let mut sums = [[0.0; LANES]; QUERIES];
+            let sums = &mut sums[..share.queries.len()];
+            self.mix_column(&share, column, weights, sums);
+            let width = LANES.min(spec.head_dim - column * LANES);
+            for (query, sums) in share.queries.zip(sums) {
+                let total = totals[part.query(spec, kv_head, query)];
+                let at = part.offset(spec, kv_head, query) + column * LANES;
+                // SAFETY: every item is run once, and no two share a query and a column.
+                let out = unsafe { out.slice(at..at + width) };
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out = *sum / total;
                 }
             }
         });
     }
 
-    /// `scores[t][p] = q[t] . k[p]` for all positions `p` that some query of the tile sees.
-    fn score(&self, task: &Tile<'_>, queries: &[f32], seen: &Range<usize>, scores: &mut [f32]) {
-        let (n, dim) = (task.queries.len(), task.spec.head_dim);
-        for positions in blocks(seen) {
-            let keys = task.rows(&task.kv.k, &positions);
-            let at = positions.start - seen.start;
-            self.kernels()
-                .dot_rows(keys, queries, dim, n, &mut scores[at..], seen.len());
-        }
-    }
-
-    /// `sums[t] += sum of weights[t][p] v[p]` over the positions that query `t` sees, in their order.
-    fn mix(&self, task: &Tile<'_>, seen: &Range<usize>, weights: &[f32], sums: &mut [f32]) {
-        let (n, dim) = (task.queries.len(), task.spec.head_dim);
-        let common = task.common();
-        let mut add = |positions: Range<usize>, queries: Range<usize>| {
-            for positions in blocks(&positions) {
-                let values = task.rows(&task.kv.v, &positions);
-                let weights = &weights[queries.start * seen.len() + positions.start - seen.start..];
-                let sums = &mut sums[queries.start * dim..];
-                self.kernels().add_weighted_rows(
+    /// `sums[q] += sum of weights[q][p] v[p]` for one column of a head.
+    fn mix_column(
+        &self,
+        share: &Share<'_>,
+        column: usize,
+        weights: &[f32],
+        sums: &mut [[f32; LANES]],
+    ) {
+        let (spec, part, queries) = (self.spec, share.part, &share.queries);
+        let seen = part.seen_by(spec, queries);
+        let blocks = seen.start / KV_BLOCK..seen.end.div_ceil(KV_BLOCK);
+        for block in blocks.clone() {
+            let head = |block: usize| part.view.v[block].head(share.kv_head);
+            let ahead = block + BLOCKS_AHEAD;
+            let next = if ahead < blocks.end || column + 1 == spec.columns() {
+                (head(ahead.min(blocks.end - 1)), column)
+            } else {
+                (head((ahead - blocks.len()).min(blocks.end - 1)), column + 1)
+            };
+            let values = ColumnRows {
+                head: head(block),
+                column,
+                next,
+            };
+            let seen = |query| in_block(&part.seen_by(spec, &(query..query + 1)), block);
+            let mut first = queries.start;
+            while first < queries.end {
+                // Queries that see the same of this block go together.
+                let positions = seen(first);
+                let end = (first..queries.end)
+                    .find(|&query| seen(query) != positions)
+                    .unwrap_or(queries.end);
+                let at = part.score(spec, share.kv_head, first, positions.start);
+                self.compute.kernels().add_weighted_values(
                     values,
-                    dim,
-                    weights,
-                    seen.len(),
-                    queries.len(),
-                    sums,
+                    places(&positions),
+                    &weights[at..],
+                    part.stride(),
+                    &mut sums[first - queries.start..end - queries.start],
                 );
+                first = end;
             }
-        };
-        if common.is_empty() {
-            for (t, index) in task.queries.clone().enumerate() {
-                add(task.positions(index), t..t + 1);
+        }
+    }
+
+    /// Runs `work` on every item of every part, `chunk` at a time; `items` tells how many a part has.
+    fn for_items(
+        &self,
+        items: impl Fn(&Part<'_>) -> usize,
+        chunk: usize,
+        work: &(dyn Fn(&Part<'_>, usize) + Sync),
+    ) {
+        let parts = &self.pass.parts;
+        let mut first_items = Vec::with_capacity(parts.len());
+        let mut total = 0;
+        for part in parts {
+            first_items.push(total);
+            total += items(part);
+        }
+        // Neighbouring items ask for each other's part of the cache.
+        let chunk = chunk.max(total / (4 * self.compute.threads()));
+        self.compute.pool().run(total, chunk, &|range| {
+            for item in range {
+                let index = first_items.partition_point(|&first| first <= item) - 1;
+                work(&parts[index], item - first_items[index]);
             }
-            return;
-        }
-        for (t, index) in task.queries.clone().enumerate() {
-            add(task.positions(index).start..common.start, t..t + 1);
-        }
-        add(common.clone(), 0..n);
-        for (t, index) in task.queries.clone().enumerate() {
-            add(common.end..task.positions(index).end, t..t + 1);
-        }
+        });
     }
 }
 
-/// Queries of one key and value head; query `i` of a head is token `i / group`, head `i % group` of its group.
-struct Tile<'a> {
-    q: &'a [f32],
-    kv: &'a KvView<'a>,
-    spec: &'a AttentionSpec,
-    first_pos: usize,
-    kv_head: usize,
-    queries: Range<usize>,
+/// Where positions of one block lie in it.
+fn places(positions: &Range<usize>) -> Range<usize> {
+    let start = positions.start % KV_BLOCK;
+    start..start + positions.len()
 }
 
-impl Tile<'_> {
-    fn group(&self) -> usize {
-        self.spec.n_head / self.spec.n_kv_head
-    }
-
-    /// Where a query lies in `q`, and its output in `out`.
-    fn offset(&self, query: usize) -> usize {
-        let head = self.kv_head * self.group() + query % self.group();
-        (query / self.group() * self.spec.n_head + head) * self.spec.head_dim
-    }
-
-    /// The positions that a query sees.
-    fn positions(&self, query: usize) -> Range<usize> {
-        let end = self.first_pos + query / self.group() + 1;
-        self.spec
-            .window
-            .map_or(0, |window| end.saturating_sub(window.max(1)))..end
-    }
-
-    /// The positions that any query of the tile sees.
-    fn seen(&self) -> Range<usize> {
-        self.positions(self.queries.start).start..self.positions(self.queries.end - 1).end
-    }
-
-    /// The positions that all queries of the tile see; may be empty.
-    fn common(&self) -> Range<usize> {
-        self.positions(self.queries.end - 1).start..self.positions(self.queries.start).end
-    }
-
-    /// The rows of `positions`, which lie in one block, of this tile's head.
-    fn rows<'b>(&self, blocks: &[&'b [f32]], positions: &Range<usize>) -> &'b [f32] {
-        let dim = self.spec.head_dim;
-        let start = (self.kv_head * KV_BLOCK + positions.start % KV_BLOCK) * dim;
-        &blocks[positions.start / KV_BLOCK][start..][..positions.len() * dim]
-    }
-}
-
-/// `positions` cut at the block borders.
-fn blocks(positions: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let end = positions.end;
-    let mut start = positions.start;
-    std::iter::from_fn(move || {
-        let block = start..end.min((start / KV_BLOCK + 1) * KV_BLOCK);
-        start = block.end;
-        (!block.is_empty()).then_some(block)
-    })
-}
-
-fn check(
-    q: &[f32],
-    kv: &KvView<'_>,
-    spec: &AttentionSpec,
-    first_pos: usize,
-    n: usize,
-    out: &[f32],
-) {
+fn check(q: &[f32], sequences: &[KvView<'_>], ropes: usize, spec: &AttentionSpec, out: &[f32]) {
     assert!(
         spec.n_kv_head > 0 && spec.n_head.is_multiple_of(spec.n_kv_head),
         "query heads do not divide into groups"
@@ -239,22 +369,24 @@ fn check(
         spec.n_head > 0 && spec.head_dim > 0,
         "attention without heads"
     );
+    let n: usize = sequences.iter().map(|view| view.n).sum();
     assert_eq!(
         q.len(),
         n * spec.n_head * spec.head_dim,
         "q is not [n][n_head][head_dim]"
     );
     assert_eq!(out.len(), q.len(), "out is not [n][n_head][head_dim]");
-    assert!(
-        first_pos + n <= kv.len,
-        "the cache ends before the last token"
-    );
-    let block = spec.n_kv_head * KV_BLOCK * spec.head_dim;
-    for blocks in [&kv.k, &kv.v] {
-        assert!(kv.len <= blocks.len() * KV_BLOCK, "too few cache blocks");
+    for view in sequences {
+        let blocks = (view.first_pos + view.n).div_ceil(KV_BLOCK);
         assert!(
-            blocks.iter().all(|part| part.len() == block),
-            "a cache block of another size"
+            blocks <= view.k.len() && blocks <= view.v.len() && blocks <= ropes,
+            "too few cache blocks"
+        );
+        let fits =
+            |plane: &&KvPlane| plane.heads() == spec.n_kv_head && plane.head_dim() == spec.head_dim;
+        assert!(
+            view.k.iter().chain(&view.v).all(fits),
+            "a cache block of another shape"
         );
     }
 }

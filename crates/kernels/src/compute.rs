@@ -24,15 +24,6 @@ pub enum Activation {
     GeluTanh,
 }
 
-/// Which two numbers of a head the rotary embedding turns together, for `i` below half of the rotated dimensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RopePairing {
-    /// `i` and `i + half` (also called NEOX).
-    Half,
-    /// `2 i` and `2 i + 1`.
-    Adjacent,
-}
-
 /// What a forward pass computes with: the kernels of one instruction set and a thread pool of its own.
 ///
 /// It may be shared between threads; while one caller's operation uses the pool, another's runs on its own thread alone.
@@ -264,39 +255,6 @@ impl Compute {
             });
     }
 
-    /// Turns the first `2 m` numbers of every head, in place: `x` is `[n][heads][head_dim]`, `cos` and `sin` are `[n][m]`.
-    pub fn rope(
-        &self,
-        x: &mut [f32],
-        n: usize,
-        heads: usize,
-        head_dim: usize,
-        cos: &[f32],
-        sin: &[f32],
-        pairing: RopePairing,
-    ) {
-        assert_eq!(
-            x.len(),
-            n * heads * head_dim,
-            "x is not [n][heads][head_dim]"
-        );
-        assert!(
-            cos.len() == sin.len() && n * (cos.len() / n.max(1)) == cos.len(),
-            "cos and sin are not [n][m]"
-        );
-        let half = cos.len() / n.max(1);
-        assert!(2 * half <= head_dim, "more angles than a head has pairs");
-        if x.is_empty() || half == 0 {
-            return;
-        }
-        for (t, row) in x.chunks_exact_mut(heads * head_dim).enumerate() {
-            let (cos, sin) = (&cos[t * half..][..half], &sin[t * half..][..half]);
-            for head in row.chunks_exact_mut(head_dim) {
-                rotate(&mut head[..2 * half], cos, sin, pairing);
-            }
-        }
-    }
-
     /// `gate = activation(gate) * up`, element by element.
     pub fn gated(&self, gate: &mut [f32], up: &[f32], activation: Activation) {
         assert_eq!(gate.len(), up.len(), "gate and up of different lengths");
@@ -350,20 +308,4 @@ struct TernaryProduct<'a> {
     /// One past its last item.
     items: usize,
     out: DisjointMut<'a, f32>,
-}
-
-fn rotate(x: &mut [f32], cos: &[f32], sin: &[f32], pairing: RopePairing) {
-    match pairing {
-        RopePairing::Half => {
-            let (low, high) = x.split_at_mut(cos.len());
-            for (((a, b), cos), sin) in low.iter_mut().zip(high).zip(cos).zip(sin) {
-                (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
-            }
-        }
-        RopePairing::Adjacent => {
-            for (([a, b], cos), sin) in x.as_chunks_mut::<2>().0.iter_mut().zip(cos).zip(sin) {
-                (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
-            }
-        }
-    }
 }

@@ -1,14 +1,18 @@
 //! From [`Kernels`] to the functions of its instruction set: the only place that chooses.
 
+use std::ops::Range;
+
 use crate::aligned::Line;
 use crate::coarse::estimate::PanelEstimates;
 use crate::coarse::input::Input;
 use crate::coarse::{BLOCK_INPUTS, BLOCK_LINES, COARSE_TILE, FINE_INPUTS, PanelBounds};
 use crate::compute::Activation;
+use crate::kv::HeadRows;
+use crate::kv_read::ColumnRows;
 use crate::ternary::{
     LINE_INPUTS, MAX_CODED_COLS, MAX_TRIT_ROWS, PANEL_ROWS, PANEL_TILE, TOKEN_TILE,
 };
-use crate::{DenseType, Isa, Kernels, portable, trits};
+use crate::{DenseType, Isa, Kernels, LANES, RopeBlock, portable, trits};
 
 /// Binds the kernels of `float.rs`, `dot.rs` and `blocks.rs` to a [`Simd`](crate::simd::Simd) value, under the given attributes.
 macro_rules! float_kernels {
@@ -71,15 +75,23 @@ macro_rules! float_kernels {
             crate::float::exp_of_differences($simd, x)
         }
         $(#[$attribute])*
-        pub(crate) fn add_weighted_rows(
-            v: &[f32],
-            dim: usize,
-            weights: &[f32],
-            weight_stride: usize,
-            n: usize,
+        pub(crate) fn rotated_keys(
+            heads: [crate::kv::HeadRows<'_>; 2],
+            places: std::ops::Range<usize>,
+            rope: &crate::RopeBlock,
             out: &mut [f32],
         ) {
-            crate::dot::add_weighted_rows($simd, v, dim, weights, weight_stride, n, out);
+            crate::kv_read::rotated_keys($simd, heads, places, rope, out);
+        }
+        $(#[$attribute])*
+        pub(crate) fn add_weighted_values(
+            values: crate::kv_read::ColumnRows<'_>,
+            places: std::ops::Range<usize>,
+            weights: &[f32],
+            weight_stride: usize,
+            sums: &mut [[f32; crate::LANES]],
+        ) {
+            crate::kv_read::add_weighted_values($simd, values, places, weights, weight_stride, sums);
         }
     };
 }
@@ -323,19 +335,29 @@ impl Kernels {
         dispatch!(self, exp_of_differences(x))
     }
 
-    /// [`dot::add_weighted_rows`](crate::dot::add_weighted_rows).
-    pub(crate) fn add_weighted_rows(
+    /// [`kv_read::rotated_keys`](crate::kv_read::rotated_keys).
+    pub(crate) fn rotated_keys(
         self,
-        v: &[f32],
-        dim: usize,
+        heads: [HeadRows<'_>; 2],
+        places: Range<usize>,
+        rope: &RopeBlock,
+        out: &mut [f32],
+    ) {
+        dispatch!(self, rotated_keys(heads, places, rope, out));
+    }
+
+    /// [`kv_read::add_weighted_values`](crate::kv_read::add_weighted_values).
+    pub(crate) fn add_weighted_values(
+        self,
+        values: ColumnRows<'_>,
+        places: Range<usize>,
         weights: &[f32],
         weight_stride: usize,
-        n: usize,
-        out: &mut [f32],
+        sums: &mut [[f32; LANES]],
     ) {
         dispatch!(
             self,
-            add_weighted_rows(v, dim, weights, weight_stride, n, out)
+            add_weighted_values(values, places, weights, weight_stride, sums)
         );
     }
 }

@@ -47,7 +47,11 @@ fn dot_tile<S: Simd, const N: usize>(
     while r < w.len() / cols {
         let w = &w[r * cols..];
         let out = &mut out[r..];
-        r += if S::ROW_TILE == 2 && w.len() >= 2 * cols {
+        r += if S::ROW_TILE == 2 && N == 4 && w.len() >= 2 * cols {
+            let (first, second) = w[..2 * cols].split_at(cols);
+            let x = [rows[0], rows[1], rows[2], rows[3]];
+            store_products(dots_2x4(s, [first, second], x), out, out_stride)
+        } else if S::ROW_TILE == 2 && w.len() >= 2 * cols {
             let (first, second) = w[..2 * cols].split_at(cols);
             store_products(dots(s, [first, second], rows), out, out_stride)
         } else {
@@ -120,6 +124,77 @@ pub(crate) fn dots<S: Simd, const R: usize, const N: usize>(
     products
 }
 
+/// [`dots`] of two rows and four: without loops over the sums, which compilers keep in memory otherwise.
+#[inline(always)]
+fn dots_2x4<S: Simd>(s: S, w: [&[f32]; 2], x: [&[f32]; 4]) -> [[f32; 4]; 2] {
+    let (w_blocks, w_tails) = (
+        [w[0].as_chunks().0, w[1].as_chunks().0],
+        [0, 1].map(|r| w[r].as_chunks::<LANES>().1),
+    );
+    let mut sums = [[s.splat(0.0); 4]; 2];
+    let x_blocks: [&[[f32; LANES]]; 4] = [
+        x[0].as_chunks().0,
+        x[1].as_chunks().0,
+        x[2].as_chunks().0,
+        x[3].as_chunks().0,
+    ];
+    for (i, (a, b)) in w_blocks[0].iter().zip(w_blocks[1]).enumerate() {
+        let w = [s.load(a), s.load(b)];
+        sums = add_products(
+            s,
+            sums,
+            w,
+            [
+                &x_blocks[0][i],
+                &x_blocks[1][i],
+                &x_blocks[2][i],
+                &x_blocks[3][i],
+            ],
+        );
+    }
+    if !w_tails[0].is_empty() {
+        let w = [s.load(&padded(w_tails[0])), s.load(&padded(w_tails[1]))];
+        let tail = w_blocks[0].len() * LANES;
+        sums = add_products(
+            s,
+            sums,
+            w,
+            [
+                &padded(&x[0][tail..]),
+                &padded(&x[1][tail..]),
+                &padded(&x[2][tail..]),
+                &padded(&x[3][tail..]),
+            ],
+        );
+    }
+    [s.fold_4(sums[0]), s.fold_4(sums[1])]
+}
+
+#[inline(always)]
+fn add_products<S: Simd>(
+    s: S,
+    sums: [[S::F32s; 4]; 2],
+    [a, b]: [S::F32s; 2],
+    x: [&[f32; LANES]; 4],
+) -> [[S::F32s; 4]; 2] {
+    let x = [s.load(x[0]), s.load(x[1]), s.load(x[2]), s.load(x[3])];
+    let [first, second] = sums;
+    [
+        [
+            s.add(first[0], s.mul(a, x[0])),
+            s.add(first[1], s.mul(a, x[1])),
+            s.add(first[2], s.mul(a, x[2])),
+            s.add(first[3], s.mul(a, x[3])),
+        ],
+        [
+            s.add(second[0], s.mul(b, x[0])),
+            s.add(second[1], s.mul(b, x[1])),
+            s.add(second[2], s.mul(b, x[2])),
+            s.add(second[3], s.mul(b, x[3])),
+        ],
+    ]
+}
+
 /// `out[r] = w[r] . x` for rows of half precision numbers.
 #[inline(always)]
 pub(crate) fn dot_rows_f16<S: Simd>(s: S, w: &[u8], x: &[f32], out: &mut [f32]) {
@@ -139,7 +214,7 @@ fn dot_rows_16_bit<S: Simd, const BF16: bool>(s: S, w: &[u8], x: &[f32], out: &m
         let (blocks, tail) = row.as_chunks::<{ 2 * LANES }>();
         let mut sum = s.splat(0.0);
         for (i, (block, x)) in blocks.iter().zip(x_blocks).enumerate() {
-            s.prefetch(row, i * 2 * LANES + PREFETCH_BYTES);
+            s.prefetch(row.as_ptr().wrapping_add(i * 2 * LANES + PREFETCH_BYTES));
             sum = s.add(sum, s.mul(load_16_bit::<S, BF16>(s, block), s.load(x)));
         }
         if !tail.is_empty() {
@@ -164,81 +239,11 @@ pub(crate) fn dot_rows_q8_0<S: Simd>(s: S, w: &[u8], x: &[f32], out: &mut [f32])
         let (blocks, _) = row.as_chunks::<BLOCK>();
         let mut sum = s.splat(0.0);
         for (i, (block, x)) in blocks.iter().zip(x_blocks).enumerate() {
-            s.prefetch(row, i * BLOCK + PREFETCH_BYTES);
+            s.prefetch(row.as_ptr().wrapping_add(i * BLOCK + PREFETCH_BYTES));
             let scale = s.splat(f16_at(block, 0));
             let values = bytes_at(block, 2);
             sum = s.add(sum, s.mul(s.mul(scale, s.load_i8(values)), s.load(x)));
         }
         *out = s.fold(sum);
-    }
-}
-
-/// `out[t] += sum over p of weights[t * weight_stride + p] * v[p]`, position after position, for rows of `dim` numbers.
-#[inline(always)]
-pub(crate) fn add_weighted_rows<S: Simd>(
-    s: S,
-    v: &[f32],
-    dim: usize,
-    weights: &[f32],
-    weight_stride: usize,
-    n: usize,
-    out: &mut [f32],
-) {
-    let mut t = 0;
-    while t < n {
-        let weights = &weights[t * weight_stride..];
-        let out = &mut out[t * dim..];
-        let tile = (n - t).min(S::TOKEN_TILE);
-        match tile {
-            4 => add_weighted_tile::<S, 4>(s, v, dim, weights, weight_stride, out),
-            2 | 3 => add_weighted_tile::<S, 2>(s, v, dim, weights, weight_stride, out),
-            _ => add_weighted_tile::<S, 1>(s, v, dim, weights, weight_stride, out),
-        }
-        t += if tile == 3 { 2 } else { tile };
-    }
-}
-
-#[inline(always)]
-fn add_weighted_tile<S: Simd, const N: usize>(
-    s: S,
-    v: &[f32],
-    dim: usize,
-    weights: &[f32],
-    weight_stride: usize,
-    out: &mut [f32],
-) {
-    let whole = dim / LANES * LANES;
-    for column in (0..whole).step_by(LANES) {
-        let mut sums = [s.splat(0.0); N];
-        for t in 0..N {
-            sums[t] = s.load(block_at(out, t * dim + column));
-        }
-        for (p, row) in v.chunks_exact(dim).enumerate() {
-            let v = s.load(block_at(row, column));
-            for t in 0..N {
-                sums[t] = s.add(sums[t], s.mul(s.splat(weights[t * weight_stride + p]), v));
-            }
-        }
-        for t in 0..N {
-            let mut block = [0.0; LANES];
-            s.store(sums[t], &mut block);
-            out[t * dim + column..][..LANES].copy_from_slice(&block);
-        }
-    }
-    for t in 0..N {
-        for (p, row) in v.chunks_exact(dim).enumerate() {
-            for column in whole..dim {
-                out[t * dim + column] += weights[t * weight_stride + p] * row[column];
-            }
-        }
-    }
-}
-
-/// `x[at..at + LANES]`.
-#[inline(always)]
-fn block_at(x: &[f32], at: usize) -> &[f32; LANES] {
-    match x[at..].first_chunk() {
-        Some(block) => block,
-        None => panic!("row ends within a vector"),
     }
 }

@@ -30,6 +30,8 @@ pub(crate) trait Simd: Copy {
     fn load_bf16(self, x: &[u8; 2 * LANES]) -> Self::F32s;
     /// Signed bytes.
     fn load_i8(self, x: &[u8; LANES]) -> Self::F32s;
+    /// Signed 16-bit numbers.
+    fn load_i16(self, x: &[i16; LANES]) -> Self::F32s;
     /// Bits of unsigned bytes: `x >> shift & mask`.
     fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> Self::F32s;
     /// The low nibbles of 16 bytes, then the high ones.
@@ -52,8 +54,13 @@ pub(crate) trait Simd: Copy {
     fn exp2_of_rounded(self, a: Self::F32s) -> Self::F32s;
     /// The sum of the lanes: lane `i` += lane `i + half` for halves 16, 8, 4, 2, 1.
     fn fold(self, a: Self::F32s) -> f32;
-    /// Asks for the cache line at `x[offset]`, which may lie past the slice's end.
-    fn prefetch(self, x: &[u8], offset: usize);
+    /// [`fold`](Self::fold) of each.
+    #[inline(always)]
+    fn fold_4(self, [a, b, c, d]: [Self::F32s; 4]) -> [f32; 4] {
+        [self.fold(a), self.fold(b), self.fold(c), self.fold(d)]
+    }
+    /// Asks for the cache line at an address, which may be any.
+    fn prefetch<T>(self, address: *const T);
 }
 
 /// The value of a little-endian half precision number, exactly; NaN stays NaN.
@@ -122,6 +129,10 @@ impl Simd for Scalar {
         x.map(|byte| f32::from(byte.cast_signed()))
     }
     #[inline(always)]
+    fn load_i16(self, x: &[i16; LANES]) -> [f32; LANES] {
+        x.map(f32::from)
+    }
+    #[inline(always)]
     fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> [f32; LANES] {
         x.map(|byte| f32::from(byte >> shift & mask))
     }
@@ -182,7 +193,7 @@ impl Simd for Scalar {
         lanes[0]
     }
     #[inline(always)]
-    fn prefetch(self, _x: &[u8], _offset: usize) {}
+    fn prefetch<T>(self, _address: *const T) {}
 }
 
 #[cfg(test)]

@@ -3,19 +3,21 @@
 //! A block, as in the Llama and BitNet b1.58 papers (arXiv 2302.13971, 2402.17764), `⊕` marking what only some have:
 //!
 //! ```text
-//! h = rms_norm(x);  q, k, v = Wq h, Wk h, Wv h;  q, k = rope(q), rope(k)
-//! a = attention(q, k, v);      x += Wo (⊕ rms_norm(a))
+//! h = rms_norm(x);  q, k, v = Wq h, Wk h, Wv h
+//! a = attention(rope(q), rope(k), v);       x += Wo (⊕ rms_norm(a))
 //! h = rms_norm(x);  f = act(Wgate h) * (Wup h);  x += Wdown (⊕ rms_norm(f))
 //! ```
 //!
 //! then `logits = Whead rms_norm(x)`.
 
-use llm_kernels::{AttentionSpec, Compute};
+use std::sync::Arc;
+
+use llm_kernels::{AttentionSpec, Compute, KvView};
 
 use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::head::Head;
-use crate::kv_cache::KvCache;
+use crate::kv_cache::{KvCache, KvShape};
 use crate::linear::{DenseTensor, Linear, project};
 use crate::logits::Logits;
 use crate::rope::RopeTable;
@@ -39,6 +41,7 @@ pub(crate) struct Layer {
 /// A loaded decoder.
 pub struct Decoder {
     pub(crate) config: ModelConfig,
+    pub(crate) kv_shape: Arc<KvShape>,
     pub(crate) rope: RopeTable,
     pub(crate) embedding: DenseTensor,
     pub(crate) layers: Vec<Layer>,
@@ -52,11 +55,7 @@ impl Model for Decoder {
     }
 
     fn new_cache(&self) -> KvCache {
-        KvCache::new(
-            self.config.n_layer,
-            self.config.n_kv_head,
-            self.config.head_dim,
-        )
+        KvCache::new(Arc::clone(&self.kv_shape))
     }
 
     fn forward(
@@ -72,7 +71,7 @@ impl Model for Decoder {
         }
         let n = self.embed(batch, scratch);
         for (index, layer) in self.layers.iter().enumerate() {
-            self.attention_block(index, layer, compute, scratch, batch, n);
+            self.attention_block(index, layer, compute, scratch, batch, n)?;
             self.ffn_block(layer, compute, scratch, n);
         }
         for entry in batch.iter_mut() {
@@ -96,23 +95,22 @@ impl Decoder {
         }
     }
 
-    /// `x = embedding[tokens]` and the rotary tables of the tokens' positions, for all entries one after another.
-    /// Returns the number of rows.
+    /// `x = embedding[tokens]` for all entries one after another, and the rotary tables of their positions. Returns the
+    /// number of rows.
     fn embed(&self, batch: &[BatchEntry<'_>], scratch: &mut Scratch) -> usize {
         let n_embd = self.config.n_embd;
         let n = batch.iter().map(|entry| entry.tokens.len()).sum();
         scratch.x.resize(n * n_embd, 0.0);
-        scratch.cos.clear();
-        scratch.sin.clear();
         let mut rows = scratch.x.chunks_exact_mut(n_embd);
         for entry in batch {
-            for ((i, &id), row) in entry.tokens.iter().enumerate().zip(&mut rows) {
+            for (&id, row) in entry.tokens.iter().zip(&mut rows) {
                 self.embedding
                     .row_values(id as usize, &mut scratch.bytes, row);
-                self.rope
-                    .push_row(entry.cache.len() + i, &mut scratch.cos, &mut scratch.sin);
             }
         }
+        let end = |entry: &BatchEntry<'_>| entry.cache.len() + entry.tokens.len();
+        let positions = batch.iter().map(end).max();
+        self.rope.cover(positions.unwrap_or(0), &mut scratch.rope);
         n
     }
 
@@ -125,7 +123,7 @@ impl Decoder {
         scratch: &mut Scratch,
         batch: &mut [BatchEntry<'_>],
         n: usize,
-    ) {
+    ) -> Result<(), ModelError> {
         let ModelConfig {
             n_head,
             n_kv_head,
@@ -141,8 +139,7 @@ impl Decoder {
             v,
             attention,
             projected,
-            cos,
-            sin,
+            rope,
             quantized,
             ..
         } = scratch;
@@ -156,18 +153,19 @@ impl Decoder {
             quantized,
             &mut [q, k, v],
         );
-        compute.rope(q, n, n_head, head_dim, cos, sin, self.config.rope_pairing);
-        compute.rope(
-            k,
-            n,
-            n_kv_head,
-            head_dim,
-            cos,
-            sin,
-            self.config.rope_pairing,
-        );
-
-        attention.resize(q.len(), 0.0);
+        let kv_width = n_kv_head * head_dim;
+        let mut first = 0;
+        for entry in batch.iter_mut() {
+            let rows = first..first + entry.tokens.len();
+            let kv = rows.start * kv_width..rows.end * kv_width;
+            let factors = |i| [&layer.wk, &layer.wv].map(|w| w.factor(quantized, rows.start + i));
+            entry.cache.write(index, &k[kv.clone()], &v[kv], factors)?;
+            first = rows.end;
+        }
+        let views: Vec<KvView<'_>> = batch
+            .iter()
+            .map(|entry| entry.cache.view(index, entry.tokens.len()))
+            .collect();
         let spec = AttentionSpec {
             n_head,
             n_kv_head,
@@ -175,27 +173,8 @@ impl Decoder {
             scale: 1.0 / (head_dim as f32).sqrt(),
             window: None,
         };
-        let (q_width, kv_width) = (n_head * head_dim, n_kv_head * head_dim);
-        let mut first = 0;
-        for entry in batch {
-            let rows = entry.tokens.len();
-            let (kv, qs) = (
-                first * kv_width..(first + rows) * kv_width,
-                first * q_width..(first + rows) * q_width,
-            );
-            entry.cache.write(index, &k[kv.clone()], &v[kv]);
-            let position = entry.cache.len();
-            let view = entry.cache.view(index, position + rows);
-            compute.attention(
-                &q[qs.clone()],
-                &view,
-                &spec,
-                position,
-                rows,
-                &mut attention[qs],
-            );
-            first += rows;
-        }
+        attention.resize(q.len(), 0.0);
+        compute.attention(q, &views, rope, &spec, attention);
 
         let attended = match &layer.attn_sub_norm {
             Some(weight) => {
@@ -214,6 +193,7 @@ impl Decoder {
             &mut [projected],
         );
         compute.add(x, projected);
+        Ok(())
     }
 
     /// `x += Wdown (act(Wgate h) * (Wup h))`.

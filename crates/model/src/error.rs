@@ -1,5 +1,5 @@
 use llm_format::FormatError;
-use llm_kernels::KernelError;
+use llm_kernels::{KernelError, KvOutOfMemory};
 use thiserror::Error;
 
 /// Why a model could not be loaded or run.
@@ -112,4 +112,10 @@ pub enum ModelError {
     /// The container said no.
     #[error(transparent)]
     Format(#[from] FormatError),
+}
+
+impl From<KvOutOfMemory> for ModelError {
+    fn from(KvOutOfMemory { bytes }: KvOutOfMemory) -> Self {
+        Self::OutOfMemory { bytes }
+    }
 }

@@ -1,49 +1,36 @@
 //! Keys and values of one sequence, in blocks of [`KV_BLOCK`] positions that are allocated as the sequence grows.
 //!
-//! A block holds all layers: for layer `l` the keys `[n_kv_head][KV_BLOCK][head_dim]`, then the values of the same
-//! shape, both f32: the oracle's tolerance for dense models leaves no room for f16.
+//! They are kept without loss, in 16 bits a number where the projections are ternary ([`KvPlane`]).
 
-use llm_kernels::{KV_BLOCK, KvView};
+use std::sync::Arc;
+
+use llm_kernels::{KV_BLOCK, KvOutOfMemory, KvPlane, KvView};
 
 use crate::error::ModelError;
 
-/// Shape of a cache: what one position takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct KvShape {
-    n_layer: usize,
-    n_kv_head: usize,
-    head_dim: usize,
-}
-
-impl KvShape {
-    /// Floats of the keys (or the values) of one layer in one block.
-    fn plane(self) -> usize {
-        self.n_kv_head * KV_BLOCK * self.head_dim
-    }
-
-    fn block(self) -> usize {
-        self.n_layer * 2 * self.plane()
-    }
+/// Shape of a cache, the same for all sequences of a model.
+#[derive(Debug)]
+pub(crate) struct KvShape {
+    pub(crate) n_kv_head: usize,
+    pub(crate) head_dim: usize,
+    /// For each layer whether its keys, and its values, come from ternary products.
+    pub(crate) ternary: Vec<[bool; 2]>,
 }
 
 /// Keys and values of one sequence.
 #[derive(Debug)]
 pub struct KvCache {
-    shape: KvShape,
-    blocks: Vec<Box<[f32]>>,
+    shape: Arc<KvShape>,
+    /// Keys and values of each layer.
+    blocks: Vec<Vec<[KvPlane; 2]>>,
     len: usize,
 }
 
 impl KvCache {
     /// An empty cache; memory is taken as positions are added.
-    #[must_use]
-    pub fn new(n_layer: usize, n_kv_head: usize, head_dim: usize) -> Self {
+    pub(crate) fn new(shape: Arc<KvShape>) -> Self {
         Self {
-            shape: KvShape {
-                n_layer,
-                n_kv_head,
-                head_dim,
-            },
+            shape,
             blocks: Vec::new(),
             len: 0,
         }
@@ -70,7 +57,8 @@ impl KvCache {
     /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.blocks.len() * self.shape.block() * size_of::<f32>()
+        let planes = self.blocks.iter().flatten().flatten();
+        planes.map(KvPlane::bytes).sum()
     }
 
     /// Makes room for `n` positions more.
@@ -78,42 +66,42 @@ impl KvCache {
     /// # Errors
     /// [`ModelError::OutOfMemory`]; the cache is as before then.
     pub(crate) fn reserve(&mut self, n: usize) -> Result<(), ModelError> {
-        let wanted = (self.len + n).div_ceil(KV_BLOCK);
-        while self.blocks.len() < wanted {
-            let floats = self.shape.block();
-            let mut block: Vec<f32> = Vec::new();
-            block
-                .try_reserve_exact(floats)
-                .map_err(|_| ModelError::OutOfMemory {
-                    bytes: floats * size_of::<f32>(),
-                })?;
-            block.resize(floats, 0.0);
-            self.blocks.push(block.into_boxed_slice());
+        let KvShape {
+            n_kv_head,
+            head_dim,
+            ref ternary,
+        } = *self.shape;
+        let plane = |ternary| KvPlane::new(n_kv_head, head_dim, ternary);
+        let layer = |&[k, v]: &[bool; 2]| Ok([plane(k)?, plane(v)?]);
+        while self.blocks.len() < (self.len + n).div_ceil(KV_BLOCK) {
+            let block: Result<_, KvOutOfMemory> = ternary.iter().map(layer).collect();
+            self.blocks.push(block?);
         }
         Ok(())
     }
 
-    /// Writes the rows `k` and `v`, `[n][n_kv_head * head_dim]`, of `layer` at the positions from `len` on, which
-    /// [`reserve`](Self::reserve) made room for. The length moves with [`advance`](Self::advance), once a pass.
-    pub(crate) fn write(&mut self, layer: usize, k: &[f32], v: &[f32]) {
-        let KvShape {
-            n_kv_head,
-            head_dim,
-            ..
-        } = self.shape;
-        let width = n_kv_head * head_dim;
-        let plane = self.shape.plane();
-        let base = layer * 2 * plane;
-        for (i, (k_row, v_row)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
+    /// Keeps the rows `k` and `v`, `[n][n_kv_head * head_dim]`, of `layer` at the positions from `len` on, which
+    /// [`reserve`](Self::reserve) made room for; keys without their rotary embedding. `factors` gives what the numbers of a
+    /// row of keys, and of values, are whole multiples of. The length moves with [`advance`](Self::advance), once a pass.
+    ///
+    /// # Errors
+    /// [`ModelError::OutOfMemory`] when a row needs more room than most; what was held stays.
+    pub(crate) fn write(
+        &mut self,
+        layer: usize,
+        k: &[f32],
+        v: &[f32],
+        factors: impl Fn(usize) -> [Option<f32>; 2],
+    ) -> Result<(), ModelError> {
+        let width = self.shape.n_kv_head * self.shape.head_dim;
+        for (i, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
             let position = self.len + i;
-            let block = &mut self.blocks[position / KV_BLOCK];
-            for head in 0..n_kv_head {
-                let at = base + (head * KV_BLOCK + position % KV_BLOCK) * head_dim;
-                let of = head * head_dim..(head + 1) * head_dim;
-                block[at..at + head_dim].copy_from_slice(&k_row[of.clone()]);
-                block[at + plane..at + plane + head_dim].copy_from_slice(&v_row[of]);
+            let planes = &mut self.blocks[position / KV_BLOCK][layer];
+            for ((plane, row), factor) in planes.iter_mut().zip([k, v]).zip(factors(i)) {
+                plane.write(position % KV_BLOCK, row, factor)?;
             }
         }
+        Ok(())
     }
 
     /// Counts `n` positions as held.
@@ -121,20 +109,17 @@ impl KvCache {
         self.len += n;
     }
 
-    /// The keys and values of `layer` up to `len` positions, `len` counted from the start of the sequence.
-    pub(crate) fn view(&self, layer: usize, len: usize) -> KvView<'_> {
-        let plane = self.shape.plane();
-        let base = layer * 2 * plane;
-        let planes = |from: usize| {
-            self.blocks
-                .iter()
-                .map(|block| &block[from..from + plane])
-                .collect()
+    /// The keys and values of `layer` for the `n` tokens after those held.
+    pub(crate) fn view(&self, layer: usize, n: usize) -> KvView<'_> {
+        let planes = |which: usize| {
+            let blocks = self.blocks.iter();
+            blocks.map(|block| &block[layer][which]).collect()
         };
         KvView {
-            k: planes(base),
-            v: planes(base + plane),
-            len,
+            k: planes(0),
+            v: planes(1),
+            first_pos: self.len,
+            n,
         }
     }
 }
@@ -145,12 +130,19 @@ mod tests {
 
     #[test]
     fn a_cache_grows_by_blocks_and_gives_them_back() {
-        let mut cache = KvCache::new(2, 1, 4);
+        // Two layers of one head of 4 numbers, padded to 32; the first layer's keys are ternary, with a factor a position.
+        let shape = KvShape {
+            n_kv_head: 1,
+            head_dim: 4,
+            ternary: vec![[true, false], [false, false]],
+        };
+        let block = KV_BLOCK * (32 * (2 + 3 * 4) + 4);
+        let mut cache = KvCache::new(Arc::new(shape));
         cache.reserve(KV_BLOCK + 1).unwrap();
         cache.advance(KV_BLOCK + 1);
-        assert_eq!(cache.bytes(), 2 * 2 * 2 * KV_BLOCK * 4 * 4);
+        assert_eq!(cache.bytes(), 2 * block);
         cache.truncate(KV_BLOCK);
-        assert_eq!(cache.bytes(), 2 * 2 * KV_BLOCK * 4 * 4);
+        assert_eq!(cache.bytes(), block);
         cache.truncate(usize::MAX);
         assert_eq!(cache.len(), KV_BLOCK);
     }

@@ -26,8 +26,10 @@ pub use error::ModelError;
 pub use kv_cache::KvCache;
 pub use logits::{Logits, LogitsRow};
 
+use std::sync::Arc;
+
 use llm_format::ModelFile;
-use llm_kernels::{Compute, QuantizedRows};
+use llm_kernels::{Compute, QuantizedRows, RopeBlock};
 
 /// A loaded model: weights and the way through them.
 pub trait Model: Send + Sync {
@@ -113,8 +115,7 @@ pub struct Scratch {
     pub(crate) gate: Vec<f32>,
     pub(crate) up: Vec<f32>,
     pub(crate) projected: Vec<f32>,
-    pub(crate) cos: Vec<f32>,
-    pub(crate) sin: Vec<f32>,
+    pub(crate) rope: Vec<Arc<RopeBlock>>,
     pub(crate) bytes: Vec<u8>,
     pub(crate) quantized: QuantizedRows,
 }

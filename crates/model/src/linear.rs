@@ -106,6 +106,19 @@ impl Linear {
             Self::Dense { weights, .. } => weights.rows,
         }
     }
+
+    /// Whether its products are whole numbers times a [`factor`](Self::factor).
+    pub(crate) fn is_ternary(&self) -> bool {
+        matches!(self, Self::Ternary(_))
+    }
+
+    /// What all products of row `row` of `x` are whole multiples of.
+    pub(crate) fn factor(&self, x: &QuantizedRows, row: usize) -> Option<f32> {
+        match self {
+            Self::Ternary(matrix) => Some(matrix.scale() / x.scale(row)),
+            Self::Dense { .. } => None,
+        }
+    }
 }
 
 /// Several projections of the same input: `outs[i] = linears[i] · x`, each `[n][rows]`.

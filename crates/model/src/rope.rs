@@ -2,12 +2,19 @@
 //!
 //! Frequencies and angles are computed in f64 with a portable libm, so that every platform gets the same f32 table.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
+use llm_kernels::{KV_BLOCK, RopeBlock, RopePairing};
+
 use crate::config::RopeScaling;
 
-/// One inverse frequency per rotated pair.
-#[derive(Debug, Clone)]
+/// One inverse frequency per rotated pair, and the tables made of them so far.
+#[derive(Debug)]
 pub(crate) struct RopeTable {
+    pairing: RopePairing,
     inv_freq: Vec<f64>,
+    /// The angles of the positions `64 b..64 (b + 1)`, shared by all layers and sequences.
+    blocks: Mutex<Vec<Arc<RopeBlock>>>,
 }
 
 impl RopeTable {
@@ -17,6 +24,7 @@ impl RopeTable {
     pub(crate) fn new(
         head_dim: usize,
         theta: f64,
+        pairing: RopePairing,
         scaling: &RopeScaling,
         factors: Option<&[f32]>,
     ) -> Self {
@@ -29,16 +37,27 @@ impl RopeTable {
                 *inv /= f64::from(factor);
             }
         }
-        Self { inv_freq }
+        Self {
+            pairing,
+            inv_freq,
+            blocks: Mutex::default(),
+        }
     }
 
-    /// Appends the row of `position` to the tables `cos` and `sin`, `[n][head_dim / 2]`.
-    pub(crate) fn push_row(&self, position: usize, cos: &mut Vec<f32>, sin: &mut Vec<f32>) {
-        for inv in &self.inv_freq {
-            let angle = position as f64 * inv;
-            cos.push(libm::cos(angle) as f32);
-            sin.push(libm::sin(angle) as f32);
+    /// Makes `blocks` the tables of at least the first `positions` positions.
+    pub(crate) fn cover(&self, positions: usize, blocks: &mut Vec<Arc<RopeBlock>>) {
+        let mut made = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        for block in made.len()..positions.div_ceil(KV_BLOCK) {
+            made.push(Arc::new(self.block(block)));
         }
+        blocks.clone_from(&made);
+    }
+
+    fn block(&self, block: usize) -> RopeBlock {
+        RopeBlock::new(self.pairing, self.inv_freq.len(), |pair, place| {
+            let angle = (block * KV_BLOCK + place) as f64 * self.inv_freq[pair];
+            (libm::cos(angle) as f32, libm::sin(angle) as f32)
+        })
     }
 }
 
@@ -48,11 +67,16 @@ mod tests {
 
     #[test]
     fn the_first_pair_turns_by_one_radian_a_position() {
-        let table = RopeTable::new(64, 10_000.0, &RopeScaling::None, None);
-        let (mut cos, mut sin) = (Vec::new(), Vec::new());
-        table.push_row(3, &mut cos, &mut sin);
-        assert_eq!(cos.len(), 32);
-        assert_eq!((cos[0], sin[0]), (3f64.cos() as f32, 3f64.sin() as f32));
+        let table = RopeTable::new(64, 10_000.0, RopePairing::Half, &RopeScaling::None, None);
+        let mut blocks = Vec::new();
+        table.cover(KV_BLOCK + 1, &mut blocks);
+        assert_eq!(blocks.len(), 2);
+        for position in [3, KV_BLOCK + 3] {
+            let (cos, sin) = blocks[position / KV_BLOCK].row(position % KV_BLOCK);
+            assert_eq!(cos.len(), 32);
+            let angle = position as f64;
+            assert_eq!((cos[0], sin[0]), (angle.cos() as f32, angle.sin() as f32));
+        }
     }
 
     #[test]

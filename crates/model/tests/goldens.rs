@@ -436,3 +436,28 @@ fn write_large_vocabulary(folder: &Path, vocab: usize, embd: usize) {
     .concat();
     std::fs::write(folder.join("model.safetensors"), file).unwrap();
 }
+
+/// A prompt that is read in chunks, over more than one block of 64 positions.
+#[test]
+fn keys_and_values_take_16_bits_in_ternary_models_and_32_in_dense_ones() {
+    for (name, bits) in [("bitnet-2b4t", 16), ("llama3-158", 16), ("llama-fp16", 32)] {
+        let compute = compute(Isa::best(), 2);
+        let model = open(&oracle().join("models").join(name), &compute);
+        let (mut cache, mut logits) = (model.new_cache(), Logits::default());
+        for _ in 0..5 {
+            let entry = BatchEntry {
+                tokens: &[3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3],
+                cache: &mut cache,
+                logits: LogitsOf::None,
+            };
+            model
+                .forward(&compute, &mut Scratch::default(), &mut [entry], &mut logits)
+                .unwrap();
+        }
+        let config = model.config();
+        let rows = 128 * 2 * config.n_layer;
+        let numbers = rows * config.n_kv_head * config.head_dim.next_multiple_of(32);
+        let factors = if bits == 16 { 4 * rows } else { 0 };
+        assert_eq!(cache.bytes(), numbers * bits / 8 + factors, "{name}");
+    }
+}

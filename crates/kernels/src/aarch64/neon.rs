@@ -225,6 +225,10 @@ impl Simd for Neon {
         registers!(i => i8_to_f32(x.as_ptr().add(i)))
     }
     #[inline(always)]
+    fn load_i16(self, x: &[i16; LANES]) -> F32s {
+        registers!(i => vcvtq_f32_s32(vmovl_s16(vld1_s16(x.as_ptr().add(i)))))
+    }
+    #[inline(always)]
     fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> F32s {
         registers!(i => bits_to_f32(x.as_ptr().add(i), shift, mask))
     }
@@ -278,8 +282,8 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
-    fn prefetch(self, x: &[u8], offset: usize) {
-        prefetch(x.as_ptr().wrapping_add(offset));
+    fn prefetch<T>(self, address: *const T) {
+        prefetch(address.cast());
     }
 }
 

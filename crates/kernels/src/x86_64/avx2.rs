@@ -294,6 +294,19 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn load_i16(self, x: &[i16; LANES]) -> [__m256; 4] {
+        let x: *const __m128i = x.as_ptr().cast();
+        // SAFETY: `self` proves the instructions; the array is four half registers; unaligned loads.
+        unsafe {
+            [
+                i16_to_f32(_mm_loadu_si128(x)),
+                i16_to_f32(_mm_loadu_si128(x.add(1))),
+                i16_to_f32(_mm_loadu_si128(x.add(2))),
+                i16_to_f32(_mm_loadu_si128(x.add(3))),
+            ]
+        }
+    }
+    #[inline(always)]
     fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> [__m256; 4] {
         let x = x.as_ptr();
         // SAFETY: `self` proves the instructions; the array is four quarter registers.
@@ -367,9 +380,9 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn prefetch(self, x: &[u8], offset: usize) {
+    fn prefetch<T>(self, address: *const T) {
         // SAFETY: `self` proves the instructions; a prefetch of any address is allowed.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(offset).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
     }
 }
 
@@ -410,6 +423,12 @@ unsafe fn bf16_to_f32(x: *const __m128i) -> __m256 {
     // SAFETY: the caller's promise; unaligned load.
     let halves = unsafe { _mm_loadu_si128(x) };
     _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn i16_to_f32(x: __m128i) -> __m256 {
+    _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(x))
 }
 
 /// # Safety

@@ -247,6 +247,17 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn load_i16(self, x: &[i16; LANES]) -> [__m512; 2] {
+        let x: *const __m256i = x.as_ptr().cast();
+        // SAFETY: `self` proves the instructions; the array is two half registers; unaligned loads.
+        unsafe {
+            [
+                i16_to_f32(_mm256_loadu_si256(x)),
+                i16_to_f32(_mm256_loadu_si256(x.add(1))),
+            ]
+        }
+    }
+    #[inline(always)]
     fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> [__m512; 2] {
         let x: *const __m128i = x.as_ptr().cast();
         // SAFETY: `self` proves the instructions; the array is two quarter registers; unaligned loads.
@@ -303,17 +314,60 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn fold(self, a: [__m512; 2]) -> f32 {
         // SAFETY: `self` proves the instructions.
-        unsafe {
-            let sixteen = _mm512_add_ps(a[0], a[1]);
-            let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sixteen)));
-            fold_8(_mm256_add_ps(_mm512_castps512_ps256(sixteen), high))
-        }
+        unsafe { fold_16(_mm512_add_ps(a[0], a[1])) }
     }
     #[inline(always)]
-    fn prefetch(self, x: &[u8], offset: usize) {
-        // SAFETY: `self` proves the instructions; a prefetch of any address is allowed.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(x.as_ptr().wrapping_add(offset).cast()) };
+    fn fold_4(self, [a, b, c, d]: [[__m512; 2]; 4]) -> [f32; 4] {
+        let mut out = [0.0; 4];
+        // SAFETY: `self` proves the instructions; unaligned store.
+        unsafe {
+            let sums = fold_16s([
+                _mm512_add_ps(a[0], a[1]),
+                _mm512_add_ps(b[0], b[1]),
+                _mm512_add_ps(c[0], c[1]),
+                _mm512_add_ps(d[0], d[1]),
+            ]);
+            _mm_storeu_ps(out.as_mut_ptr(), sums);
+        }
+        out
     }
+    #[inline(always)]
+    fn prefetch<T>(self, address: *const T) {
+        // SAFETY: `self` proves the instructions; a prefetch of any address is allowed.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
+    }
+}
+
+/// The sum of sixteen lanes: lane `i` += lane `i + half` for halves 8, 4, 2, 1.
+#[inline]
+#[target_feature(enable = "avx512f,avx2")]
+fn fold_16(a: __m512) -> f32 {
+    let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(a)));
+    fold_8(_mm256_add_ps(_mm512_castps512_ps256(a), high))
+}
+
+/// [`fold_16`] of four vectors at once, which share the additions.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn fold_16s([a, b, c, d]: [__m512; 4]) -> __m128 {
+    // The low quarters of two vectors, and their high ones: lanes `i` and `i + 8` of each stand above each other.
+    let ab = _mm512_add_ps(
+        _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b),
+        _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b),
+    );
+    let cd = _mm512_add_ps(
+        _mm512_shuffle_f32x4::<0b01_00_01_00>(c, d),
+        _mm512_shuffle_f32x4::<0b11_10_11_10>(c, d),
+    );
+    // A quarter each from here on.
+    let four = _mm512_add_ps(
+        _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd),
+        _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd),
+    );
+    let two = _mm512_add_ps(four, _mm512_permute_ps::<0b01_00_11_10>(four));
+    let one = _mm512_add_ps(two, _mm512_permute_ps::<0b10_11_00_01>(two));
+    let firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, one))
 }
 
 /// Non-negative floats order as their bits, with NaN on top.
@@ -340,6 +394,12 @@ fn register_exp2_of_rounded(a: __m512) -> __m512 {
 #[target_feature(enable = "avx512f")]
 fn bf16_to_f32(x: __m256i) -> __m512 {
     _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x)))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn i16_to_f32(x: __m256i) -> __m512 {
+    _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(x))
 }
 
 #[inline]

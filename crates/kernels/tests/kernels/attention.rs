@@ -1,43 +1,54 @@
-//! Attention against its definition in f64.
+//! Attention against its definition in f64, and what the cache keeps.
 
-use llm_kernels::{AttentionSpec, KV_BLOCK, KvView};
+use llm_kernels::{AttentionSpec, KV_BLOCK, KvPlane, KvView, RopePairing};
 
-use crate::common::{assert_same_bits, random_floats, scalar};
+use crate::common::{assert_same_bits, planes, random_floats, rope_blocks, scalar};
 
 /// Softmax of weights in f32 against f64: sums of some hundred terms.
 const TOLERANCE: f64 = 2e-5;
 
-/// The cache's number for a position, head and dimension.
-fn cached(blocks: &[f32], spec: &AttentionSpec, position: usize, head: usize, i: usize) -> f64 {
-    let block = position / KV_BLOCK * spec.n_kv_head * KV_BLOCK * spec.head_dim;
-    let row = head * KV_BLOCK + position % KV_BLOCK;
-    f64::from(blocks[block + row * spec.head_dim + i])
+/// One head of the row of a position.
+fn head_of<'a>(rows: &'a [f32], spec: &AttentionSpec, position: usize, head: usize) -> &'a [f32] {
+    &rows[(position * spec.n_kv_head + head) * spec.head_dim..][..spec.head_dim]
 }
 
-/// The output of one head of one token, which sees the positions from `first` to `last`.
+/// A head turned by the angles of its position: the first 2 `half` numbers, by halves.
+fn turned(head: &[f32], half: usize, position: usize) -> Vec<f64> {
+    let mut out: Vec<f64> = head.iter().map(|&x| f64::from(x)).collect();
+    for pair in 0..half {
+        // As the table has it, rounded to f32.
+        let angle = position as f32 / (1.0 + pair as f32);
+        let (cos, sin) = (f64::from(angle.cos()), f64::from(angle.sin()));
+        let (a, b) = (out[pair], out[pair + half]);
+        (out[pair], out[pair + half]) = (a * cos - b * sin, a * sin + b * cos);
+    }
+    out
+}
+
+/// The output of one head of the token at position `last`, which sees the positions from `first` on.
 fn naive(
     q: &[f32],
-    k: &[f32],
-    v: &[f32],
+    [k, v]: [&[f32]; 2],
     spec: &AttentionSpec,
+    half: usize,
     kv_head: usize,
     first: usize,
     last: usize,
 ) -> Vec<f64> {
+    let q = turned(q, half, last);
     let score = |position| -> f64 {
-        let terms = q
-            .iter()
-            .enumerate()
-            .map(|(i, q)| f64::from(*q) * cached(k, spec, position, kv_head, i));
+        let k = turned(head_of(k, spec, position, kv_head), half, position);
+        let terms = q.iter().zip(k).map(|(q, k)| q * k);
         terms.sum::<f64>() * f64::from(spec.scale)
     };
     let scores: Vec<f64> = (first..=last).map(score).collect();
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let total: f64 = scores.iter().map(|score| (score - max).exp()).sum();
-    let output = |i| {
+    let output = |i: usize| {
         let terms = (first..=last).zip(&scores);
+        let value = |p| f64::from(head_of(v, spec, p, kv_head)[i]);
         terms
-            .map(|(p, score)| (score - max).exp() / total * cached(v, spec, p, kv_head, i))
+            .map(|(p, score)| (score - max).exp() / total * value(p))
             .sum()
     };
     (0..spec.head_dim).map(output).collect()
@@ -45,7 +56,7 @@ fn naive(
 
 #[test]
 fn attention_equals_its_definition() {
-    let compute = scalar();
+    let half = 16;
     for (first_pos, n, window) in [
         (0, 1, None),
         (0, 5, None),
@@ -62,17 +73,18 @@ fn attention_equals_its_definition() {
             window,
         };
         let len: usize = first_pos + n;
-        let block = spec.n_kv_head * KV_BLOCK * spec.head_dim;
-        let k = random_floats(len.div_ceil(KV_BLOCK) * block, 1);
-        let v = random_floats(k.len(), 2);
-        let kv = KvView {
-            k: k.chunks(block).collect(),
-            v: v.chunks(block).collect(),
-            len,
+        let [k, v] = [1, 2].map(|seed| random_floats(len * 80, seed));
+        let [k_planes, v_planes] = [&k, &v].map(|rows| planes(rows, 2, 40, None));
+        let view = KvView {
+            k: k_planes.iter().collect(),
+            v: v_planes.iter().collect(),
+            first_pos,
+            n,
         };
+        let rope = rope_blocks(len.div_ceil(KV_BLOCK), RopePairing::Half, half);
         let q = random_floats(n * spec.n_head * spec.head_dim, 3);
         let mut out = vec![0.0; q.len()];
-        compute.attention(&q, &kv, &spec, first_pos, n, &mut out);
+        scalar().attention(&q, &[view], &rope, &spec, &mut out);
         for (index, (q, out)) in q
             .chunks(spec.head_dim)
             .zip(out.chunks(spec.head_dim))
@@ -80,7 +92,7 @@ fn attention_equals_its_definition() {
         {
             let (last, head) = (first_pos + index / spec.n_head, index % spec.n_head);
             let first = window.map_or(0, |window| (last + 1).saturating_sub(window));
-            let expected = naive(q, &k, &v, &spec, head / 3, first, last);
+            let expected = naive(q, [&k, &v], &spec, half, head / 3, first, last);
             for (a, e) in out.iter().zip(&expected) {
                 assert!(
                     (f64::from(*a) - e).abs() < TOLERANCE,
@@ -100,17 +112,19 @@ fn what_lies_behind_the_last_token_has_no_effect() {
         scale: 1.0,
         window: None,
     };
-    let block = KV_BLOCK * spec.head_dim;
-    let (mut k, v) = (random_floats(block, 1), random_floats(block, 2));
+    let (mut k, v) = (random_floats(64 * 32, 1), random_floats(64 * 32, 2));
     let q = random_floats(3 * 64, 3);
+    let rope = rope_blocks(1, RopePairing::Half, 16);
     let attend = |k: &[f32]| {
-        let kv = KvView {
-            k: vec![k],
-            v: vec![&v],
-            len: 40,
+        let [k, v] = [k, &v].map(|rows| planes(rows, 1, 32, None));
+        let view = KvView {
+            k: k.iter().collect(),
+            v: v.iter().collect(),
+            first_pos: 10,
+            n: 3,
         };
         let mut out = vec![0.0; q.len()];
-        scalar().attention(&q, &kv, &spec, 10, 3, &mut out);
+        scalar().attention(&q, &[view], &rope, &spec, &mut out);
         out
     };
     let before = attend(&k);
@@ -125,4 +139,93 @@ fn what_lies_behind_the_last_token_has_no_effect() {
         attend(&k)[128..].iter().all(|x| x.is_nan()),
         "the third token sees its own position"
     );
+}
+
+/// More scores than are held at a time: the tokens go through in several passes.
+#[test]
+fn a_long_context_gives_each_token_what_it_gets_alone() {
+    let spec = AttentionSpec {
+        n_head: 64,
+        n_kv_head: 1,
+        head_dim: 8,
+        scale: 0.5,
+        window: None,
+    };
+    let (len, n) = (4096, 40);
+    let [k, v] = [1, 2].map(|seed| planes(&random_floats(len * 8, seed), 1, 8, None));
+    let rope = rope_blocks(len / KV_BLOCK, RopePairing::Adjacent, 4);
+    let view = |first_pos, n| KvView {
+        k: k.iter().collect(),
+        v: v.iter().collect(),
+        first_pos,
+        n,
+    };
+    let q = random_floats(n * 512, 3);
+    let (mut together, mut alone) = (vec![0.0; q.len()], vec![0.0; q.len()]);
+    let compute = scalar();
+    compute.attention(&q, &[view(len - n, n)], &rope, &spec, &mut together);
+    for ((q, out), position) in q.chunks(512).zip(alone.chunks_mut(512)).zip(len - n..) {
+        compute.attention(q, &[view(position, 1)], &rope, &spec, out);
+    }
+    assert_same_bits(&together, &alone, "40 tokens at 4096 positions");
+}
+
+/// Rows of two heads of 40 numbers: whole multiples of a factor, as ternary products are.
+fn multiples(factor: f32, seed: u64) -> Vec<f32> {
+    let numbers = random_floats(KV_BLOCK * 80, seed);
+    numbers
+        .iter()
+        .map(|x| (x * 8192.0).round() * factor)
+        .collect()
+}
+
+#[test]
+fn whole_multiples_of_a_factor_are_kept_in_half_the_memory() {
+    for factor in [1.0, 0.003, -1e-12, 3e20] {
+        let rows = multiples(factor, 4);
+        let plane = &planes(&rows, 2, 40, Some(factor))[0];
+        // Heads of 40 numbers take two columns of 32.
+        assert_eq!(
+            plane.bytes(),
+            2 * 64 * KV_BLOCK * 2 + 4 * KV_BLOCK,
+            "{factor}"
+        );
+        let mut row = [0.0; 80];
+        for (at, expected) in rows.chunks(80).enumerate() {
+            plane.read(at, &mut row);
+            assert_same_bits(&row, expected, &format!("{factor}, row {at}"));
+        }
+    }
+}
+
+#[test]
+fn a_row_that_codes_cannot_hold_makes_its_plane_keep_floats() {
+    let factor = 0.25;
+    let odd = [
+        ("a number between multiples", Some(factor), 0.3),
+        ("beyond 16 bits", Some(factor), 32_768.0 * factor),
+        ("far beyond", Some(factor), 1e30),
+        ("negative zero", Some(factor), -0.0),
+        ("NaN", Some(factor), f32::NAN),
+        ("infinity", Some(factor), f32::INFINITY),
+        ("a factor that is infinite", Some(f32::INFINITY), 1.0),
+        ("a factor that is not a number", Some(f32::NAN), f32::NAN),
+        ("a factor of zero", Some(0.0), 1.0),
+        ("no factor", None, 1.0),
+    ];
+    for (what, own_factor, bad) in odd {
+        let mut rows = multiples(factor, 5);
+        let mut plane = KvPlane::new(2, 40, true).expect("small");
+        rows[7 * 80 + 79] = bad;
+        for (at, row) in rows.chunks(80).enumerate() {
+            let factor = if at == 7 { own_factor } else { Some(factor) };
+            plane.write(at, row, factor).expect("small");
+        }
+        assert_eq!(plane.bytes(), 2 * 64 * KV_BLOCK * 4, "{what}");
+        let mut row = [0.0; 80];
+        for (at, expected) in rows.chunks(80).enumerate() {
+            plane.read(at, &mut row);
+            assert_same_bits(&row, expected, &format!("{what}, row {at}"));
+        }
+    }
 }

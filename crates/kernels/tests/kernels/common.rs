@@ -1,6 +1,8 @@
 //! What several test files need.
 
-use llm_kernels::{Compute, Isa, Kernels};
+use std::sync::Arc;
+
+use llm_kernels::{Compute, Isa, KV_BLOCK, Kernels, KvPlane, RopeBlock, RopePairing};
 
 /// Bytes of no pattern, always the same for a seed.
 pub(crate) fn random_bytes(len: usize, seed: u64) -> Vec<u8> {
@@ -48,4 +50,34 @@ pub(crate) fn assert_same_bits(actual: &[f32], expected: &[f32], case: &str) {
         let same = a.to_bits() == e.to_bits() || a.is_nan() && e.is_nan();
         assert!(same, "{case}: element {index} is {a:?}, expected {e:?}");
     }
+}
+
+/// Rows of keys or values, `[positions][heads * head_dim]`, as the cache keeps them.
+pub(crate) fn planes(
+    rows: &[f32],
+    heads: usize,
+    head_dim: usize,
+    factor: Option<f32>,
+) -> Vec<KvPlane> {
+    let rows: Vec<&[f32]> = rows.chunks_exact(heads * head_dim).collect();
+    let plane = |rows: &[&[f32]]| {
+        let mut plane = KvPlane::new(heads, head_dim, factor.is_some()).expect("small");
+        for (at, row) in rows.iter().enumerate() {
+            plane.write(at, row, factor).expect("small");
+        }
+        plane
+    };
+    rows.chunks(KV_BLOCK).map(plane).collect()
+}
+
+/// Angles of no meaning for `blocks` blocks.
+pub(crate) fn rope_blocks(blocks: usize, pairing: RopePairing, half: usize) -> Vec<Arc<RopeBlock>> {
+    let block = |block| {
+        let angle = |pair, place| {
+            let angle = ((block * KV_BLOCK + place) as f32) / (1.0 + pair as f32);
+            (angle.cos(), angle.sin())
+        };
+        Arc::new(RopeBlock::new(pairing, half, angle))
+    };
+    (0..blocks).map(block).collect()
 }

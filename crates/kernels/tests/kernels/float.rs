@@ -1,6 +1,6 @@
-//! Norms, rotary embedding and gates against their definitions in f64.
+//! Norms and gates against their definitions in f64.
 
-use llm_kernels::{Activation, RopePairing};
+use llm_kernels::Activation;
 
 use crate::common::{random_floats, scalar};
 
@@ -68,25 +68,6 @@ fn gates_equal_their_definitions() {
             }
         }
     }
-}
-
-#[test]
-fn rotary_embedding_turns_the_pairs_of_its_kind() {
-    let (cos, sin) = ([0.0, 1.0], [1.0, 0.0]);
-    // Two of three pairs are rotated: the first by a quarter turn, the second not at all.
-    let mut half = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-    scalar().rope(&mut half, 1, 1, 6, &cos, &sin, RopePairing::Half);
-    assert_eq!(half, [-3.0, 2.0, 1.0, 4.0, 5.0, 6.0]);
-    let mut adjacent = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
-    scalar().rope(&mut adjacent, 1, 1, 6, &cos, &sin, RopePairing::Adjacent);
-    assert_eq!(adjacent, [-2.0, 1.0, 3.0, 4.0, 5.0, 6.0]);
-}
-
-#[test]
-fn rotary_embedding_takes_each_tokens_own_angles() {
-    let mut x = [1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0];
-    scalar().rope(&mut x, 2, 2, 2, &[1.0, 0.0], &[0.0, 1.0], RopePairing::Half);
-    assert_eq!(x, [1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0]);
 }
 
 #[test]

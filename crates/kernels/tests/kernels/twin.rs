@@ -2,10 +2,13 @@
 //!
 //! A set that this machine lacks is passed over.
 
-use crate::common::{assert_same_bits, compute, random_bytes, random_codes, random_floats, scalar};
+use crate::common::{
+    assert_same_bits, compute, planes, random_bytes, random_codes, random_floats, rope_blocks,
+    scalar,
+};
 use llm_kernels::{
-    Activation, AttentionSpec, Compute, DenseMatrix, DenseType, Isa, KV_BLOCK, KvView,
-    QuantizedRows, TernaryMatrix, pack_codes,
+    Activation, AttentionSpec, Compute, DenseMatrix, DenseType, Isa, KvView, QuantizedRows,
+    RopePairing, TernaryMatrix, pack_codes,
 };
 
 const DENSE_TYPES: [DenseType; 15] = [
@@ -254,40 +257,49 @@ fn attention_of_all_shapes(isa: Isa) {
                 (0, 7, None),
                 (62, 5, Some(3)),
                 (130, 3, None),
-                (90, 9, Some(70)),
+                (90, 19, Some(70)),
             ] {
-                let spec = AttentionSpec {
-                    n_head,
-                    n_kv_head,
-                    head_dim,
-                    scale: 0.3,
-                    window,
-                };
-                let len: usize = first_pos + n;
-                let block = n_kv_head * KV_BLOCK * head_dim;
-                let k = random_floats(len.div_ceil(KV_BLOCK) * block, 1);
-                let v = random_floats(k.len(), 2);
-                let kv = KvView {
-                    k: k.chunks(block).collect(),
-                    v: v.chunks(block).collect(),
-                    len,
-                };
-                let q = random_floats(n * n_head * head_dim, 3);
-                let (mut out, mut expected) = (vec![0.0; q.len()], vec![0.0; q.len()]);
-                compute.attention(&q, &kv, &spec, first_pos, n, &mut out);
-                let width = n_head * head_dim;
-                for t in 0..n {
-                    let (q, out) = (
-                        &q[t * width..][..width],
-                        &mut expected[t * width..][..width],
-                    );
-                    scalar().attention(q, &kv, &spec, first_pos + t, 1, out);
+                for (pairing, half, factor) in [
+                    (RopePairing::Half, head_dim / 2, Some(1.0 / 8192.0)),
+                    (RopePairing::Half, head_dim / 4, None),
+                    (RopePairing::Adjacent, head_dim / 2, None),
+                ] {
+                    let spec = AttentionSpec {
+                        n_head,
+                        n_kv_head,
+                        head_dim,
+                        scale: 0.3,
+                        window,
+                    };
+                    let len: usize = first_pos + n;
+                    let rows = |seed| random_floats(len * n_kv_head * head_dim, seed);
+                    let k = planes(&rows(1), n_kv_head, head_dim, factor);
+                    let v = planes(&rows(2), n_kv_head, head_dim, factor);
+                    let rope = rope_blocks(k.len(), pairing, half);
+                    let view = |first_pos, n| KvView {
+                        k: k.iter().collect(),
+                        v: v.iter().collect(),
+                        first_pos,
+                        n,
+                    };
+                    // A second sequence beside the first: the same cache, seen from further back.
+                    let views = [view(first_pos, n), view(first_pos / 2, 1)];
+                    let width = n_head * head_dim;
+                    let q = random_floats((n + 1) * width, 3);
+                    let (mut out, mut expected) = (vec![0.0; q.len()], vec![0.0; q.len()]);
+                    compute.attention(&q, &views, &rope, &spec, &mut out);
+                    let positions = (first_pos..len).chain([first_pos / 2]);
+                    for ((q, out), position) in q
+                        .chunks_exact(width)
+                        .zip(expected.chunks_exact_mut(width))
+                        .zip(positions)
+                    {
+                        scalar().attention(q, &[view(position, 1)], &rope, &spec, out);
+                    }
+                    let case =
+                        format!("{set}: {spec:?} at {first_pos}, {n} tokens, {pairing:?} {half}");
+                    assert_same_bits(&out, &expected, &case);
                 }
-                assert_same_bits(
-                    &out,
-                    &expected,
-                    &format!("{set}: {spec:?} at {first_pos}, {n} tokens"),
-                );
             }
         }
     });

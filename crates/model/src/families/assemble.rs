@@ -1,5 +1,7 @@
 //! From a recipe and a file to a decoder.
 
+use std::sync::Arc;
+
 use llm_format::ModelFile;
 use llm_kernels::Compute;
 
@@ -9,6 +11,7 @@ use crate::config::ModelConfig;
 use crate::decoder::{Decoder, Layer};
 use crate::error::ModelError;
 use crate::head::Head;
+use crate::kv_cache::KvShape;
 use crate::linear::DenseTensor;
 use crate::rope::RopeTable;
 use crate::weights::{Tally, WeightReader};
@@ -39,7 +42,7 @@ pub(super) fn decoder(
         }
         _ => None,
     };
-    let mut layers = Vec::new();
+    let mut layers: Vec<Layer> = Vec::new();
     for index in 0..config.n_layer {
         let prefix = format!("{}{index}.", names.block_prefix);
         layers.push(layer(
@@ -57,6 +60,7 @@ pub(super) fn decoder(
     let rope = RopeTable::new(
         config.head_dim,
         config.rope_theta,
+        config.rope_pairing,
         &config.rope_scaling,
         factors.as_deref(),
     );
@@ -66,8 +70,17 @@ pub(super) fn decoder(
         (!tied).then_some(&embedding),
         &head,
     );
+    let kv_shape = KvShape {
+        n_kv_head: config.n_kv_head,
+        head_dim: config.head_dim,
+        ternary: layers
+            .iter()
+            .map(|layer| [layer.wk.is_ternary(), layer.wv.is_ternary()])
+            .collect(),
+    };
     Ok(Decoder {
         config,
+        kv_shape: Arc::new(kv_shape),
         rope,
         embedding,
         layers,
