@@ -1,6 +1,9 @@
 //! Fork and join over a fixed set of threads, for work of some ten microseconds and more.
 //!
 //! A fork costs about a microsecond while the workers spin, which they do for [`SPIN`] after their last work; then they sleep.
+//! Each thread begins with a run of neighbouring items of its own, so that it streams through memory, and helps with the others'
+//! when its own are done.
+//!
 //! The caller takes part and never waits for a worker that has not begun: it closes the job when no work is left and waits only
 //! for those inside. So a worker that the system has put aside costs its share of the speed, not the whole step.
 
@@ -78,10 +81,8 @@ impl Pool {
     /// With the panic of `work`, once no thread is inside it any more.
     pub(crate) fn run(&self, items: usize, chunk: usize, work: &Work<'_>) {
         let chunk = chunk.max(1);
-        let helpers = items
-            .div_ceil(chunk)
-            .saturating_sub(1)
-            .min(self.workers.len());
+        let shares = items.div_ceil(chunk).min(self.threads());
+        let helpers = shares.saturating_sub(1);
         let turn = match self.caller.try_lock() {
             Ok(turn) => Some(turn),
             Err(std::sync::TryLockError::Poisoned(turn)) => Some(turn.into_inner()),
@@ -99,10 +100,11 @@ impl Pool {
             work: erased,
             items,
             chunk,
+            shares,
         };
         // SAFETY: `turn` makes this the only caller; `fork` is followed by `join`, after which no worker uses `work`.
-        unsafe { self.shared.fork(job, helpers, &self.workers) };
-        self.shared.take_part(work, items, chunk);
+        unsafe { self.shared.fork(job, &self.workers) };
+        self.shared.take_part(work, &job, 0);
         self.shared.join();
         if let Some(panic) = self.shared.take_panic() {
             drop(turn);
@@ -125,17 +127,34 @@ impl Drop for Pool {
 }
 
 /// What the caller shares with the workers; `work` lives until `join` returns.
+#[derive(Clone, Copy)]
 struct Job {
     work: *const Work<'static>,
     items: usize,
+    /// Items handed out at a time.
     chunk: usize,
+    /// Runs of chunks, each of which is some thread's to begin with.
+    shares: usize,
 }
+
+impl Job {
+    /// The first chunk of a share; that of the share after the last is the number of chunks.
+    fn first_chunk(&self, share: usize) -> usize {
+        let chunks = self.items.div_ceil(self.chunk);
+        let (even, rest) = (chunks / self.shares, chunks % self.shares);
+        share * even + share.min(rest)
+    }
+}
+
+/// A counter in a cache line of its own.
+#[repr(align(64))]
+struct Counter(AtomicUsize);
 
 struct Shared {
     /// Fork count, workers inside and open bit: see [`EPOCH`].
     state: AtomicU64,
-    /// The first item not handed out yet.
-    next: AtomicUsize,
+    /// The first chunk of each share that is not handed out yet.
+    next: Box<[Counter]>,
     job: UnsafeCell<Option<Job>>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     sleeping: Box<[AtomicBool]>,
@@ -152,7 +171,9 @@ impl Shared {
     fn new(workers: usize) -> Self {
         Self {
             state: AtomicU64::new(0),
-            next: AtomicUsize::new(0),
+            next: (0..=workers)
+                .map(|_| Counter(AtomicUsize::new(0)))
+                .collect(),
             job: UnsafeCell::new(None),
             panic: Mutex::new(None),
             sleeping: (0..workers).map(|_| AtomicBool::new(false)).collect(),
@@ -160,19 +181,21 @@ impl Shared {
         }
     }
 
-    /// Opens `job` to the workers and wakes up to `helpers` that sleep.
+    /// Opens `job` to the workers and wakes as many as it has shares for.
     ///
     /// # Safety
     /// No other job is open, and `job.work` outlives the call of `join` that must follow.
-    unsafe fn fork(&self, job: Job, helpers: usize, workers: &[JoinHandle<()>]) {
+    unsafe fn fork(&self, job: Job, workers: &[JoinHandle<()>]) {
         // SAFETY: no job is open and no worker is inside, so nobody reads the cell.
         unsafe { *self.job.get() = Some(job) };
-        self.next.store(0, Ordering::Relaxed);
+        for (share, next) in self.next.iter().enumerate().take(job.shares) {
+            next.0.store(job.first_chunk(share), Ordering::Relaxed);
+        }
         let epoch = self.state.load(Ordering::Relaxed) & !(EPOCH - 1);
         // Sequentially consistent, as are the workers' accesses around sleeping: either they see this job or we see them asleep.
         self.state
             .store(epoch.wrapping_add(EPOCH) | OPEN, Ordering::SeqCst);
-        for (sleeping, worker) in self.sleeping.iter().zip(workers).take(helpers) {
+        for (sleeping, worker) in self.sleeping.iter().zip(workers).take(job.shares - 1) {
             if sleeping.load(Ordering::SeqCst) {
                 worker.thread().unpark();
             }
@@ -193,19 +216,24 @@ impl Shared {
         }
     }
 
-    /// Runs chunks of the job until none is left; a panic is kept and ends the job.
-    fn take_part(&self, work: &Work<'_>, items: usize, chunk: usize) {
+    /// Runs chunks of the job until none is left, those of the thread's own share first; a panic is kept and ends the job.
+    fn take_part(&self, work: &Work<'_>, job: &Job, thread: usize) {
         let result = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let start = self.next.fetch_add(chunk, Ordering::Relaxed);
-                if start >= items {
-                    return;
+            for share in (0..job.shares).map(|turn| (thread + turn) % job.shares) {
+                let end = job.first_chunk(share + 1);
+                loop {
+                    let chunk = self.next[share].0.fetch_add(1, Ordering::Relaxed);
+                    if chunk >= end {
+                        break;
+                    }
+                    work(chunk * job.chunk..((chunk + 1) * job.chunk).min(job.items));
                 }
-                work(start..(start + chunk).min(items));
             }
         }));
         if let Err(panic) = result {
-            self.next.store(items, Ordering::Relaxed);
+            for next in &self.next {
+                next.0.store(job.items, Ordering::Relaxed);
+            }
             self.panic
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -229,11 +257,11 @@ impl Shared {
                 continue;
             }
             // SAFETY: this worker is inside an open job, so the caller leaves the cell alone and keeps `work` alive.
-            let job = unsafe { (*self.job.get()).as_ref() };
+            let job = unsafe { *self.job.get() };
             if let Some(job) = job {
                 // SAFETY: as above.
                 let work = unsafe { &*job.work };
-                self.take_part(work, job.items, job.chunk);
+                self.take_part(work, &job, index + 1);
             }
             self.state.fetch_sub(WORKER, Ordering::Release);
         }

@@ -1,7 +1,7 @@
 //! The thread pool, through `parallel_for` and operations that use it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Barrier;
+use std::sync::{Barrier, Mutex};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -42,6 +42,25 @@ fn work_runs_on_all_threads() {
             barrier.wait();
         }
     });
+}
+
+#[test]
+fn each_thread_begins_with_neighbouring_items_of_its_own() {
+    let compute = pool(2);
+    let barrier = Barrier::new(2);
+    let order = Mutex::new(Vec::new());
+    compute.parallel_for(16, &|range| {
+        for item in range {
+            order.lock().unwrap().push(item);
+            // The first item of each thread: the other begins before either goes on.
+            if item % 8 == 0 {
+                barrier.wait();
+            }
+        }
+    });
+    let mut begun = order.into_inner().unwrap()[..2].to_vec();
+    begun.sort_unstable();
+    assert_eq!(begun, [0, 8]);
 }
 
 #[test]
