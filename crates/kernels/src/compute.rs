@@ -110,10 +110,13 @@ impl Compute {
         let item_bytes = PANEL_TILE * ws.first().map_or(1, |w| w.panel_bytes());
         self.pool
             .run(items, CHUNK_BYTES.div_ceil(item_bytes), &|range| {
+                let mut acc = TileSums::default();
                 for product in &products {
                     for item in range.start.max(product.first_item)..range.end.min(product.items) {
                         // SAFETY: the pool hands out every item once.
-                        unsafe { self.ternary_item(product, x, item - product.first_item) };
+                        unsafe {
+                            self.ternary_item(product, x, item - product.first_item, &mut acc)
+                        };
                     }
                 }
             });
@@ -123,7 +126,13 @@ impl Compute {
     ///
     /// # Safety
     /// No other thread works on the same item.
-    unsafe fn ternary_item(&self, product: &TernaryProduct<'_>, x: &QuantizedRows, item: usize) {
+    unsafe fn ternary_item(
+        &self,
+        product: &TernaryProduct<'_>,
+        x: &QuantizedRows,
+        item: usize,
+        acc: &mut TileSums,
+    ) {
         let w = product.w;
         let first = item * PANEL_TILE;
         let count = PANEL_TILE.min(w.panels() - first);
@@ -131,13 +140,13 @@ impl Compute {
         match w.packing() {
             // SAFETY: the caller's promise.
             Packing::TwoBits => unsafe {
-                self.item_tiles(product, x, first, &|x, n, acc| {
+                self.item_tiles(product, x, first, acc, &|x, n, acc| {
                     self.kernels.ternary_tile(panels, lines, x, n, acc);
                 });
             },
             // SAFETY: the caller's promise.
             Packing::Trits if self.kernels.prefers_trits() && x.tile_rows() <= MAX_TRIT_ROWS => unsafe {
-                self.item_tiles(product, x, first, &|x, n, acc| {
+                self.item_tiles(product, x, first, acc, &|x, n, acc| {
                     self.kernels.trit_tile(panels, lines, x, n, acc);
                 });
             },
@@ -145,7 +154,7 @@ impl Compute {
                 self.kernels.decode_trits(panels, lines, two_bits);
                 // SAFETY: the caller's promise.
                 unsafe {
-                    self.item_tiles(product, x, first, &|x, n, acc| {
+                    self.item_tiles(product, x, first, acc, &|x, n, acc| {
                         self.kernels.ternary_tile(two_bits, lines, x, n, acc);
                     });
                 }
@@ -162,6 +171,7 @@ impl Compute {
         product: &TernaryProduct<'_>,
         x: &QuantizedRows,
         first: usize,
+        acc: &mut TileSums,
         multiply: &TileProduct<'_>,
     ) {
         let w = product.w;
@@ -169,8 +179,7 @@ impl Compute {
         let rows = first * PANEL_ROWS..((first + count) * PANEL_ROWS).min(w.rows());
         for tile in x.tiles() {
             let n = tile.len();
-            let mut acc = [[0_i32; PANEL_ROWS]; PANEL_TILE * TOKEN_TILE];
-            let acc = &mut acc[..count * n];
+            let acc = &mut acc.0[..count * n];
             multiply(x.tile_data(&tile), n, acc);
             for (t, token) in tile.enumerate() {
                 let (sum, scale) = (x.sum(token), w.scale() / x.scale(token));
@@ -178,9 +187,8 @@ impl Compute {
                 // SAFETY: only this item writes these rows, and the tokens' parts do not overlap.
                 let out = unsafe { product.out.slice(start + rows.start..start + rows.end) };
                 for (panel, out) in out.chunks_mut(PANEL_ROWS).enumerate() {
-                    for (out, acc) in out.iter_mut().zip(acc[panel * n + t]) {
-                        *out = (acc - sum) as f32 * scale;
-                    }
+                    let sums = &acc[panel * n + t..][..1];
+                    self.kernels.scale_sums(sums, sum, scale, out);
                 }
             }
         }
@@ -270,9 +278,15 @@ impl Compute {
     /// `x += y`, element by element.
     pub fn add(&self, x: &mut [f32], y: &[f32]) {
         assert_eq!(x.len(), y.len(), "x and y of different lengths");
-        for (x, y) in x.iter_mut().zip(y) {
-            *x += y;
-        }
+        let len = x.len();
+        let x = DisjointMut::new(x);
+        self.pool.run(len, FORK_ELEMENTS, &|range| {
+            // SAFETY: the pool hands out every element once.
+            let x = unsafe { x.slice(range.clone()) };
+            for (x, y) in x.iter_mut().zip(&y[range]) {
+                *x += y;
+            }
+        });
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -300,6 +314,10 @@ impl Compute {
 
 /// Multiplies panels with a tile of token rows: its activations, its rows, and one entry of sums for each panel and row.
 type TileProduct<'a> = dyn Fn(&[i8], usize, &mut [[i32; PANEL_ROWS]]) + 'a;
+
+/// The integer products of a tile, by panel and token; what they hold is left over from the tile before.
+#[derive(Default)]
+struct TileSums([[i32; PANEL_ROWS]; PANEL_TILE * TOKEN_TILE]);
 
 /// One matrix of [`Compute::ternary_matmul_many`]: its part of the items, and where its results go.
 struct TernaryProduct<'a> {

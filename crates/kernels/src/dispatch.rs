@@ -26,6 +26,10 @@ macro_rules! float_kernels {
             crate::float::quantize($simd, x, scale, out)
         }
         $(#[$attribute])*
+        pub(crate) fn scale_sums(sums: &[[i32; crate::ternary::PANEL_ROWS]], offset: i32, scale: f32, out: &mut [f32]) {
+            crate::float::scale_sums(sums, offset, scale, out);
+        }
+        $(#[$attribute])*
         pub(crate) fn dot_rows(w: &[f32], x: &[f32], cols: usize, n: usize, out: &mut [f32], out_stride: usize) {
             crate::dot::dot_rows($simd, w, x, cols, n, out, out_stride);
         }
@@ -139,6 +143,17 @@ impl Kernels {
     pub(crate) fn quantize(self, x: &[f32], scale: f32, out: &mut [i8]) -> i32 {
         assert!(out.len() >= x.len(), "no room for the rounded row");
         dispatch!(self, quantize(x, scale, out))
+    }
+
+    /// [`float::scale_sums`](crate::float::scale_sums).
+    pub(crate) fn scale_sums(
+        self,
+        sums: &[[i32; PANEL_ROWS]],
+        offset: i32,
+        scale: f32,
+        out: &mut [f32],
+    ) {
+        dispatch!(self, scale_sums(sums, offset, scale, out));
     }
 
     /// [`portable::ternary_tile`].

@@ -5,6 +5,7 @@
 use crate::compute::Activation;
 use crate::dot::dots;
 use crate::simd::{LANES, ROUND, Simd, padded};
+use crate::ternary::PANEL_ROWS;
 
 /// `max |x|`; NaN when any is NaN, zero when there is none.
 #[inline(always)]
@@ -34,6 +35,23 @@ pub(crate) fn quantize<S: Simd>(s: S, x: &[f32], scale: f32, out: &mut [i8]) -> 
     s.store_i8(quantized(s, s.load(&padded(tail)), scale), &mut last);
     out_tail.copy_from_slice(&last[..tail.len()]);
     out[..x.len()].iter().map(|&q| i32::from(q)).sum()
+}
+
+/// `out = (sums - offset) scale`, the panels' sums one after the other, as far as `out` goes. Compilers make it vectors.
+#[inline(always)]
+pub(crate) fn scale_sums(sums: &[[i32; PANEL_ROWS]], offset: i32, scale: f32, out: &mut [f32]) {
+    let (panels, rest) = out.as_chunks_mut::<PANEL_ROWS>();
+    for (out, sums) in panels.iter_mut().zip(sums) {
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = (sum - offset) as f32 * scale;
+        }
+    }
+    for (out, sum) in rest
+        .iter_mut()
+        .zip(sums.iter().skip(panels.len()).flatten())
+    {
+        *out = (sum - offset) as f32 * scale;
+    }
 }
 
 #[inline(always)]

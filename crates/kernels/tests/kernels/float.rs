@@ -1,8 +1,8 @@
 //! Norms and gates against their definitions in f64.
 
-use llm_kernels::Activation;
+use llm_kernels::{Activation, Isa};
 
-use crate::common::{random_floats, scalar};
+use crate::common::{compute, random_floats, scalar};
 
 #[track_caller]
 fn assert_close(actual: f32, expected: f64, relative: f64, case: &str) {
@@ -75,4 +75,17 @@ fn add_adds() {
     let mut x = [1.0, 2.0, 3.0];
     scalar().add(&mut x, &[0.5, -2.0, 1.0]);
     assert_eq!(x, [1.5, 0.0, 4.0]);
+}
+
+#[test]
+fn addition_is_the_same_on_any_number_of_threads() {
+    let len = 37 * 640;
+    let results = [1, 3].map(|threads| {
+        let mut x = random_floats(len, 6);
+        compute(Isa::Scalar, threads)
+            .unwrap()
+            .add(&mut x, &random_floats(len, 7));
+        x
+    });
+    assert_eq!(results[0], results[1]);
 }
