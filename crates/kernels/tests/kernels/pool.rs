@@ -1,8 +1,8 @@
 //! The thread pool, through `parallel_for` and operations that use it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Barrier, Mutex};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
 use std::time::Duration;
 
 use llm_kernels::{Compute, Isa, KernelError, Kernels};
