@@ -1,8 +1,8 @@
 use std::mem::MaybeUninit;
 
-use crate::KernelError;
 use crate::disjoint::DisjointMut;
-use crate::pool::Pool;
+use crate::memory::{FreshLines, Lines};
+use crate::{Compute, KernelError};
 
 /// One line of a panel: 64 bytes, a cache line and a 512-bit vector, so that no load crosses two cache lines.
 #[derive(Clone, Copy)]
@@ -31,27 +31,27 @@ impl Scratch {
     }
 }
 
-/// `count` parts of `part` lines each, made by `fill(index, lines)` on the pool's threads; see [`fill_parts_of`].
+/// `count` parts of `part` lines each, made by `fill(index, lines)` on the compute's threads; see [`fill_parts_of`].
 ///
 /// # Errors
 /// [`KernelError::OutOfMemory`].
 pub(crate) fn fill_parts<F>(
-    pool: &Pool,
+    compute: &Compute,
     count: usize,
     part: usize,
     init: Line,
     fill: F,
-) -> Result<Vec<Line>, KernelError>
+) -> Result<Lines, KernelError>
 where
     F: Fn(usize, &mut [Line]) + Sync,
 {
-    let [lines] = fill_parts_of(pool, count, [part], init, |index, [lines]| {
+    let [lines] = fill_parts_of(compute, count, [part], init, |index, [lines]| {
         fill(index, lines);
     })?;
     Ok(lines)
 }
 
-/// `N` buffers of `count` parts each, `parts` lines long, made by `fill(index, lines)` on the pool's threads.
+/// `N` buffers of `count` parts each, `parts` lines long, made by `fill(index, lines)` on the compute's threads.
 ///
 /// The lines handed to `fill` hold `init`. Each thread touches the pages of its own parts first, so that the system's zeroing
 /// of fresh pages is shared between the threads too.
@@ -59,29 +59,23 @@ where
 /// # Errors
 /// [`KernelError::OutOfMemory`].
 pub(crate) fn fill_parts_of<const N: usize, F>(
-    pool: &Pool,
+    compute: &Compute,
     count: usize,
     parts: [usize; N],
     init: Line,
     fill: F,
-) -> Result<[Vec<Line>; N], KernelError>
+) -> Result<[Lines; N], KernelError>
 where
     F: Fn(usize, [&mut [Line]; N]) + Sync,
 {
-    let mut buffers = [const { Vec::new() }; N];
+    let mut buffers = [const { FreshLines::EMPTY }; N];
     for (buffer, part) in buffers.iter_mut().zip(parts) {
-        let len = count.saturating_mul(part);
-        let refused = |_| KernelError::OutOfMemory {
-            bytes: len.saturating_mul(size_of::<Line>()),
-        };
-        buffer.try_reserve_exact(len).map_err(refused)?;
-        ask_for_huge_pages(buffer.spare_capacity_mut());
+        *buffer = compute.memory().take(count.saturating_mul(part))?;
     }
-    let spare = buffers.each_mut().map(|buffer| {
-        let spare = buffer.spare_capacity_mut();
-        DisjointMut::new(spare)
-    });
-    pool.run(count, 1, &|range| {
+    let spare = buffers
+        .each_mut()
+        .map(|buffer| DisjointMut::new(buffer.as_uninit()));
+    compute.pool().run(count, 1, &|range| {
         for index in range {
             let lines = std::array::from_fn(|i| {
                 // SAFETY: the pool hands out every index once, and parts of different indices do not overlap.
@@ -91,37 +85,9 @@ where
             fill(index, lines);
         }
     });
-    for (buffer, part) in buffers.iter_mut().zip(parts) {
-        // SAFETY: the pool has run every part, and each was initialised above.
-        unsafe { buffer.set_len(count * part) };
-    }
-    Ok(buffers)
+    // SAFETY: the pool has run every part, and each was initialised above.
+    Ok(buffers.map(|buffer| unsafe { buffer.assume_init() }))
 }
-
-/// Asks the system for large pages in the place of small ones, which it gives on their first touch where it can: weights that
-/// are read from end to end come about a tenth faster with them, and fewer pages are to be zeroed.
-#[cfg(target_os = "linux")]
-fn ask_for_huge_pages(lines: &mut [MaybeUninit<Line>]) {
-    use std::ffi::{c_int, c_void};
-    /// The smallest page of a system that knows the advice.
-    const PAGE: usize = 4096;
-    const MADV_HUGEPAGE: c_int = 14;
-    unsafe extern "C" {
-        fn madvise(address: *mut c_void, bytes: usize, advice: c_int) -> c_int;
-    }
-    let bytes = size_of_val(lines);
-    let start: *mut c_void = lines.as_mut_ptr().cast();
-    let to_page = start.align_offset(PAGE);
-    if bytes >= to_page + 2 * PAGE {
-        let whole_pages = (bytes - to_page) / PAGE * PAGE;
-        // SAFETY: the pages lie within the buffer, and the advice changes no content. That it may be refused does not matter.
-        unsafe { madvise(start.byte_add(to_page), whole_pages, MADV_HUGEPAGE) };
-    }
-}
-
-/// Other systems have no such advice.
-#[cfg(not(target_os = "linux"))]
-fn ask_for_huge_pages(_lines: &mut [MaybeUninit<Line>]) {}
 
 fn initialize(lines: &mut [MaybeUninit<Line>], value: Line) -> &mut [Line] {
     for line in lines.iter_mut() {

@@ -48,6 +48,7 @@ pub use search::{MAX_TOP, RowReader, TopRows};
 
 use crate::DenseType;
 use crate::aligned::Line;
+use crate::memory::Lines;
 use crate::ternary::PANEL_ROWS;
 
 /// Lines of a block: 16 rows of [`BLOCK_INPUTS`] inputs.
@@ -92,8 +93,8 @@ pub struct CoarseMatrix {
     cols: usize,
     /// Of the exact weights.
     dtype: DenseType,
-    coarse: Vec<Line>,
-    fine: Vec<Line>,
+    coarse: Lines,
+    fine: Lines,
     bounds: Vec<PanelBounds>,
     /// At least every row's norm.
     max_norm: f32,
@@ -115,12 +116,12 @@ pub(crate) struct PanelBounds {
 impl CoarseMatrix {
     /// Bytes of the copy.
     pub fn bytes(&self) -> usize {
-        self.bytes_per_search() + size_of_val(self.fine.as_slice())
+        self.bytes_per_search() + size_of_val(&*self.fine)
     }
 
     /// Bytes that every search reads.
     pub fn bytes_per_search(&self) -> usize {
-        size_of_val(self.coarse.as_slice()) + size_of_val(self.bounds.as_slice())
+        size_of_val(&*self.coarse) + size_of_val(self.bounds.as_slice())
     }
 
     fn panels(&self) -> usize {

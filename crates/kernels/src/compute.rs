@@ -3,6 +3,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::aligned::{Line, Scratch};
 use crate::disjoint::DisjointMut;
+use crate::memory::Memory;
 use crate::pool::Pool;
 use crate::ternary::{MAX_TRIT_ROWS, PANEL_ROWS, PANEL_TILE, Packing, TOKEN_TILE};
 use crate::{DenseMatrix, DenseType, KernelError, Kernels, QuantizedRows, TernaryMatrix};
@@ -37,6 +38,7 @@ pub struct Compute {
     pool: Pool,
     /// Buffers of threads at work, kept for the next operation.
     scratch: Mutex<Vec<Scratch>>,
+    memory: Memory,
 }
 
 impl Compute {
@@ -52,6 +54,7 @@ impl Compute {
             kernels,
             pool: Pool::new(threads)?,
             scratch: Mutex::new(Vec::new()),
+            memory: Memory::default(),
         })
     }
 
@@ -287,6 +290,11 @@ impl Compute {
                 *x += y;
             }
         });
+    }
+
+    /// Where packed weights are put.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     pub(crate) fn pool(&self) -> &Pool {

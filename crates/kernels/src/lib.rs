@@ -22,6 +22,7 @@ mod isa;
 mod kv;
 mod kv_read;
 mod limits;
+mod memory;
 mod pack;
 mod pool;
 mod portable;

@@ -23,7 +23,7 @@ const PART_LINES: usize = (1 << 20) / size_of::<Line>();
 pub fn read_bandwidth(compute: &Compute, bytes: usize) -> Result<f64, KernelError> {
     let parts = bytes.div_ceil(PART_LINES * size_of::<Line>()).max(1);
     let fill = |index: usize, lines: &mut [Line]| lines.fill(Line([index as u8; 64]));
-    let lines = fill_parts(compute.pool(), parts, PART_LINES, Line([0; 64]), fill)?;
+    let lines = fill_parts(compute, parts, PART_LINES, Line([0; 64]), fill)?;
     let time = best_time(|| {
         compute.pool().run(parts, 1, &|range| {
             black_box(sum_of(
@@ -31,7 +31,7 @@ pub fn read_bandwidth(compute: &Compute, bytes: usize) -> Result<f64, KernelErro
             ));
         });
     });
-    Ok(size_of_val(lines.as_slice()) as f64 / time.as_secs_f64() / 1e9)
+    Ok(size_of_val(&*lines) as f64 / time.as_secs_f64() / 1e9)
 }
 
 /// Products of an unsigned and a signed 8-bit integer, each added to a sum, that all threads together do from registers with

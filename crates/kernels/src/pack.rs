@@ -74,7 +74,7 @@ where
     let packing = Packing::of(compute.kernels(), cols);
     let failure = FirstFailure::default();
     let panels = fill_parts(
-        compute.pool(),
+        compute,
         rows.div_ceil(PANEL_ROWS),
         packing.stored_lines(lines),
         ZERO_LINE,

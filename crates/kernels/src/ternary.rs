@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use crate::aligned::Line;
+use crate::memory::Lines;
 use crate::{Kernels, trits};
 
 /// Rows of a panel.
@@ -69,7 +70,7 @@ pub struct TernaryMatrix {
     cols: usize,
     scale: f32,
     packing: Packing,
-    lines: Vec<Line>,
+    lines: Lines,
 }
 
 impl TernaryMatrix {
@@ -79,7 +80,7 @@ impl TernaryMatrix {
         cols: usize,
         scale: f32,
         packing: Packing,
-        lines: Vec<Line>,
+        lines: Lines,
     ) -> Self {
         debug_assert_eq!(
             lines.len(),
@@ -111,7 +112,7 @@ impl TernaryMatrix {
 
     /// Bytes of the panels.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.lines.as_slice())
+        size_of_val(&*self.lines)
     }
 
     /// Whether no weight differs from zero.

@@ -41,12 +41,8 @@ impl CoarseMatrix {
         let mut bounds = vec![PanelBounds::default(); panels];
         let bound_parts = DisjointMut::new(&mut bounds);
         let parts = [panel_lines(cols), PANEL_ROWS * fine_lines(cols)];
-        let [coarse, fine] = fill_parts_of(
-            compute.pool(),
-            panels,
-            parts,
-            Line([0; 64]),
-            |p, [panel, fine]| {
+        let [coarse, fine] =
+            fill_parts_of(compute, panels, parts, Line([0; 64]), |p, [panel, fine]| {
                 // SAFETY: each panel is filled once.
                 let bounds = unsafe { &mut bound_parts.slice(p..p + 1)[0] };
                 compute.fill_panel(w, p, panel, fine, bounds);
@@ -54,9 +50,8 @@ impl CoarseMatrix {
                 if done.is_multiple_of(PANELS_PER_REPORT) {
                     read((done - PANELS_PER_REPORT) * PANEL_ROWS..done * PANEL_ROWS);
                 }
-            },
-        )
-        .ok()?;
+            })
+            .ok()?;
         let norms = bounds.iter().flat_map(|bounds| bounds.norm);
         // Of any that is not a number, the result is none either.
         let max_norm = norms.fold(0.0, |max: f32, norm| if norm <= max { max } else { norm });

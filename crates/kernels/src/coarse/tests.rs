@@ -189,7 +189,7 @@ fn every_instruction_set_makes_the_same_copy() {
             let compute = Compute::new(Kernels::for_isa(isa).unwrap(), 2).unwrap();
             let copy = CoarseMatrix::new(&compute, &w, &|_| ()).unwrap();
             let lines = [copy.coarse, copy.fine]
-                .map(|lines| -> Vec<[u8; 64]> { lines.into_iter().map(|line| line.0).collect() });
+                .map(|lines| -> Vec<[u8; 64]> { lines.iter().map(|line| line.0).collect() });
             let bits = |values: [f32; PANEL_ROWS]| values.map(f32::to_bits);
             let bounds: Vec<_> = copy
                 .bounds
