@@ -74,6 +74,7 @@ impl Engine {
             vocabulary,
             recommended,
             mapped_bytes,
+            clock,
         } = loaded;
         let context_size =
             config::effective_context_size(config.context_size, model.config().context_length)?;
@@ -88,7 +89,8 @@ impl Engine {
                 let (inbox, kv_bytes) = (Arc::clone(&inbox), Arc::clone(&kv_bytes));
                 move || {
                     let tokenizer = vocabulary.tokenizer().clone();
-                    Scheduler::new(model, tokenizer, compute, context_size, kv_bytes).run(&inbox);
+                    Scheduler::new(model, tokenizer, compute, context_size, kv_bytes, clock)
+                        .run(&inbox);
                 }
             });
         Ok(Self {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use llm_format::{FormatError, Gguf, HfFolder, ModelFile};
 use llm_kernels::{Compute, Isa, Kernels};
@@ -61,6 +62,17 @@ pub(crate) struct Loaded {
     pub(crate) recommended: SamplingOptions,
     /// Bytes of the mapped files.
     pub(crate) mapped_bytes: u64,
+    /// What passes are timed with.
+    pub(crate) clock: Clock,
+}
+
+/// Time since some moment.
+pub(crate) type Clock = Box<dyn Fn() -> Duration + Send>;
+
+/// The machine's clock.
+fn clock() -> Clock {
+    let start = Instant::now();
+    Box::new(move || start.elapsed())
 }
 
 /// The kernels and threads that `config` asks for.
@@ -125,6 +137,7 @@ pub(crate) fn load(
         vocabulary,
         recommended,
         mapped_bytes,
+        clock: clock(),
     })
 }
 

@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use llm_kernels::{Compute, Kernels};
 use llm_model::{BatchEntry, Logits, Model, ModelError, Scratch};
@@ -19,6 +18,7 @@ use llm_text::Tokenizer;
 use crate::error::EngineError;
 use crate::inbox::{Command, Inbox};
 use crate::job::Job;
+use crate::load::Clock;
 use crate::prefix_cache::PrefixCache;
 use crate::sequence::{Sequence, SequenceRequest};
 use crate::speculation::{PlainPass, draft_limit};
@@ -42,6 +42,7 @@ pub(crate) struct Scheduler {
     running: Vec<Sequence>,
     jobs: VecDeque<Job>,
     prefix_cache: PrefixCache,
+    clock: Clock,
     plain_pass: PlainPass,
     /// Bytes of all key-value caches, for others to read.
     kv_bytes: Arc<AtomicUsize>,
@@ -54,6 +55,7 @@ impl Scheduler {
         compute: Compute,
         context_size: usize,
         kv_bytes: Arc<AtomicUsize>,
+        clock: Clock,
     ) -> Self {
         Self {
             model,
@@ -66,6 +68,7 @@ impl Scheduler {
             running: Vec::new(),
             jobs: VecDeque::new(),
             prefix_cache: PrefixCache::new(context_size),
+            clock,
             plain_pass: PlainPass::default(),
             kv_bytes,
         }
@@ -157,7 +160,7 @@ impl Scheduler {
         }
         let decoding = batch.iter().all(|&at| self.running[at].n_pending() == 1);
         let guessing = decoding && self.guess(batch);
-        let started = Instant::now();
+        let started = (self.clock)();
         if let Err(error) = self.forward(batch) {
             let guessed = batch
                 .iter()
@@ -168,7 +171,7 @@ impl Scheduler {
             }
             return;
         }
-        let seconds = started.elapsed().as_secs_f64();
+        let seconds = (self.clock)().saturating_sub(started).as_secs_f64();
         let chosen = self.advance(batch);
         if guessing {
             self.account(batch, chosen, seconds);

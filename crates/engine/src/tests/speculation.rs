@@ -8,7 +8,7 @@ use super::fake::{BOS, EOS, FakeModel, Fault, bytes, engine, engine_with, greedy
 use crate::config::EngineConfig;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::events::CAPACITY;
+use crate::events::{CAPACITY, Generation};
 use crate::request::{Completion, ContextOverflow, GenerateRequest, Prompt};
 use crate::sampling::SamplingOptions;
 use crate::scheduler::PREFILL_CHUNK;
@@ -16,7 +16,7 @@ use crate::speculation::Speculation;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// A model that says `says` over and over and takes equally long for one token and for many: drafts pay.
+/// A model that says `says` over and over and takes, by its own clock, equally long for one token and for many: drafts pay.
 fn model_saying(says: impl Into<Vec<u32>>) -> Arc<FakeModel> {
     let model = FakeModel::saying(says);
     model.take_time(MILLISECOND, Duration::ZERO);
@@ -59,7 +59,7 @@ fn a_text_that_repeats_itself_takes_a_fraction_of_the_passes() {
             .0
     );
     let passes = model.passes().len();
-    assert!(passes < 150, "{passes}");
+    assert!(passes < 60, "{passes}");
     assert_eq!(
         end.usage.completion_tokens,
         passes + end.usage.accepted_tokens
@@ -183,7 +183,7 @@ fn answers_are_those_of_plain_decoding_however_tokens_are_chosen_and_answers_end
             };
             let plain = collect(&engine(&FakeModel::saying(&*says), 120), request.clone());
             let model = FakeModel::saying(&*says);
-            model.take_time(MILLISECOND / 4, Duration::ZERO);
+            model.take_time(MILLISECOND, Duration::ZERO);
             let found = collect(&engine(&model, 120), speculative(request.clone()));
             drafted += found.1.usage.drafted_tokens;
             accepted += found.1.usage.accepted_tokens;
@@ -198,7 +198,7 @@ fn answers_are_those_of_plain_decoding_however_tokens_are_chosen_and_answers_end
 
 #[test]
 fn sequences_that_decode_together_get_what_they_get_alone() {
-    let model = model_saying(bytes(&("left right up down ".repeat(5) + "turn ")));
+    let model = model_saying(bytes(&("left right ".repeat(5) + "turn ")));
     let engine = engine(&model, 4096);
     let requests: Vec<GenerateRequest> = samplings()
         .into_iter()
@@ -213,17 +213,26 @@ fn sequences_that_decode_together_get_what_they_get_alone() {
         .iter()
         .map(|request| essence(collect(&engine, request.clone())))
         .collect();
+    model.allow(0);
     let running: Vec<_> = requests
         .into_iter()
         .map(|request| engine.generate(speculative(request)).unwrap())
         .collect();
-    let mut accepted = 0;
-    for (generation, alone) in running.into_iter().zip(alone) {
-        let found = generation.collect_blocking().unwrap();
-        accepted += found.1.usage.accepted_tokens;
+    model.allow_all();
+    let found = std::thread::scope(|scope| {
+        // All are read at once, so that none waits for its reader.
+        let read = |generation: Generation| scope.spawn(|| generation.collect_blocking().unwrap());
+        let readers: Vec<_> = running.into_iter().map(read).collect();
+        readers
+            .into_iter()
+            .map(|reader| reader.join().unwrap())
+            .collect::<Vec<_>>()
+    });
+    let accepted: usize = found.iter().map(|(_, end)| end.usage.accepted_tokens).sum();
+    assert!(accepted > 20, "{accepted}");
+    for (found, alone) in found.into_iter().zip(alone) {
         assert_eq!(essence(found), alone);
     }
-    assert!(accepted > 50, "{accepted}");
     let passes = model.passes();
     let shared = |pass: &&Vec<usize>| pass.len() == 3 && pass.iter().sum::<usize>() > 3;
     assert!(passes.iter().any(|pass| shared(&pass)), "{passes:?}");
@@ -332,8 +341,8 @@ fn drafts_that_cost_more_than_they_bring_are_given_up() {
     let engine = engine(&model, 4096);
     collect(&engine, speculative(greedy("a", 150)));
     let drafts = model.passes().iter().filter(|pass| pass[0] > 1).count();
-    // The prompt, and a pass or two before each pause.
-    assert!((2..=7).contains(&drafts), "{:?}", model.passes());
+    // The prompt, and one draft before each pause: of 32 tokens, then of 64.
+    assert_eq!(drafts, 4, "{:?}", model.passes());
 }
 
 #[test]
