@@ -69,6 +69,11 @@ export interface LoadOptions extends SamplingOptions, LoadAliases {
   contextSize?: number;
   /** Kernel to compute with; one that the machine lacks is refused. Wins over LLM_RUNNER_ISA. @default the best there is */
   isa?: Isa;
+  /**
+   * How logits are computed; they are the same either way. 'auto': where only the largest ones count, they are found through a rounded copy of
+   * a large output head, which takes 8 bits a weight in memory. 'full': the whole head for every token, slower, without that copy. @default 'auto'
+   */
+  head?: 'auto' | 'full';
   /** There is no GPU back-end: above 0 warns once (LLM_ROUTER_NO_GPU) and runs on the CPU. @default 0 */
   gpuLayers?: number;
   /** Speculation of calls that do not say. @default 'auto' */
@@ -210,6 +215,10 @@ export interface ModelInfo {
   ternaryParameters: number;
   bitsPerWeight: number;
   weightTypes: string;
+  /** Bytes of weights that a decoded token reads. */
+  weightBytesPerToken: number;
+  /** 'searched': the largest logits are found through a rounded copy of the output head, exactly; all others by the whole head. */
+  head: 'searched' | 'full';
   vocabSize: number;
   layers: number;
   embeddingSize: number;

@@ -4,7 +4,7 @@ import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 
 import path from 'node:path';
 import { before, test } from 'node:test';
 import LLMRouter from '../index.js';
-import { kvBytesPerToken, loadModel, promptOf, warmUp, weightBytes } from '../scripts/bench/measure.js';
+import { kvBytesPerToken, loadModel, promptOf, warmUp } from '../scripts/bench/measure.js';
 import { planCases } from '../scripts/bench/rounds.js';
 import { layerTensors, SHAPES } from '../scripts/bench/shapes.js';
 import { median, summarize } from '../scripts/bench/statistics.js';
@@ -190,14 +190,15 @@ test('bytes of a decoded token follow from the shape', async () => {
   await warmUp(model);
   // 16-bit codes, and a factor for all heads' keys and one for their values.
   assert.equal(kvBytesPerToken(model), layers * 2 * (kvHeads * headDim * 2 + 4));
-  // The head is searched through an int8 copy: a byte for each weight, and what goes with each row.
-  const head = weightBytes(model.info()) - packed - norms;
-  assert.ok(head >= vocab * hidden && head < vocab * (hidden + 32), `${head} bytes`);
+  // The head is searched through a copy: six bits of each weight, and what goes with each row.
+  const head = model.info().weightBytesPerToken - packed - norms;
+  const bits = (vocab * hidden * 6) / 8;
+  assert.ok(head >= bits && head < bits + vocab * 32, `${head} bytes`);
   await model.unload();
   // Below that, the whole head is read: here one of its own, while the embedding is not read.
   const llama = await loadModel(path.join(ORACLE, 'models', 'llama3-158'), { threads: 1 });
   const info = llama.model.info();
-  assert.equal(Math.round(weightBytes(info)), info.memory.weightsBytes + info.vocabSize * info.embeddingSize * 2);
+  assert.equal(info.weightBytesPerToken, info.memory.weightsBytes + info.vocabSize * info.embeddingSize * 2);
   await llama.model.unload();
 });
 

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { BitNetLoader, LLMRouter } from 'llm-runner-router';
 import { startEnergyMeter } from '../lib/energy.js';
 import { allowed, OPTIONS } from '../lib/options.js';
+import { makeModel } from '../scripts/bench/synthetic.js';
 import { loadDemo, ORACLE, ROOT, sleep, temporaryFolder } from './support/models.js';
 import { runModule } from './support/run.js';
 
@@ -170,6 +171,22 @@ test('options of load() are seen in the model', async () => {
   assert.ok(seen.every(({ loadedBytes, totalBytes }) => loadedBytes <= totalBytes));
 });
 
+test('head chooses between a searched head and the full one, which give the same text', async () => {
+  const source = path.join(temporaryFolder(), 'large-vocabulary');
+  makeModel('tiny', source);
+  const loaded = {};
+  for (const head of [undefined, 'auto', 'full']) {
+    const { model } = await loadDemo({ source, threads: 1, head });
+    const { tokenIds } = await model.generate('Hello', { raw: true, temperature: 0, maxTokens: 20, ignoreEos: true });
+    loaded[head] = { ...model.info(), tokenIds };
+  }
+  const { auto, full } = loaded;
+  assert.deepEqual([loaded[undefined].head, auto.head, full.head], ['searched', 'searched', 'full']);
+  assert.deepEqual(auto.tokenIds, full.tokenIds);
+  assert.ok(auto.weightBytesPerToken < full.weightBytesPerToken);
+  assert.ok(auto.memory.weightsBytes > full.memory.weightsBytes + auto.vocabSize * auto.embeddingSize);
+});
+
 test('an error thrown by onProgress fails the load', async () => {
   const failure = new Error('of the caller');
   const onProgress = () => {
@@ -254,7 +271,7 @@ test('wrong values are refused with the name, what was given and what is allowed
 });
 
 test('wrong values of load() and of constructors are refused likewise', async () => {
-  const cases = [{ threads: 0 }, { threads: 2.5 }, { threads: '4' }, { contextSize: 0 }, { gpuLayers: -1 }, { conversation: 1 }, { isa: 'mmx' },
+  const cases = [{ threads: 0 }, { threads: 2.5 }, { threads: '4' }, { contextSize: 0 }, { gpuLayers: -1 }, { conversation: 1 }, { isa: 'mmx' }, { head: 'half' },
     { temperature: 'hot' }, { source: '' }, { source: 7 }, { id: '' }, { onProgress: true }, { type: 5 }];
   for (const options of cases) {
     const [[name]] = Object.entries(options);

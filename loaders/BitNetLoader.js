@@ -99,9 +99,9 @@ export class BitNetLoader extends BaseLoader {
 
   async #open(key, given) {
     this.#router ??= callNative(() => new (native().NativeRouter)());
-    const { source, quantType, threads, contextSize, isa, speculation, onProgress } = given;
+    const { source, quantType, threads, contextSize, isa, head, speculation, onProgress } = given;
     const request = {
-      id: key, source, quantType, threads, contextSize, isa, speculation,
+      id: key, source, quantType, threads, contextSize, isa, head, speculation,
       sampling: pick(given, SAMPLING_OPTIONS),
       bitnetDirs: bitnetDirs(this.config.bitnetPath),
       hfCache: huggingFaceCache(),

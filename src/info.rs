@@ -16,6 +16,10 @@ pub struct ModelInfo {
     pub ternary_parameters: f64,
     pub bits_per_weight: f64,
     pub weight_types: String,
+    /// Bytes of weights that a decoded token reads.
+    pub weight_bytes_per_token: f64,
+    /// `searched` or `full`.
+    pub head: String,
     pub vocab_size: u32,
     pub layers: u32,
     pub embedding_size: u32,
@@ -56,6 +60,13 @@ impl ModelInfo {
             ternary_parameters: info.ternary_parameters as f64,
             bits_per_weight: info.bits_per_weight,
             weight_types: info.weight_types,
+            weight_bytes_per_token: info.weight_bytes_per_token as f64,
+            head: if info.head_searched {
+                "searched"
+            } else {
+                "full"
+            }
+            .to_owned(),
             vocab_size: count(info.n_vocab),
             layers: count(info.n_layer),
             embedding_size: count(info.n_embd),

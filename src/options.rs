@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use llm_engine::{
-    ContextOverflow, EngineConfig, GenerateRequest, Message, Prompt, RenderOptions,
+    ContextOverflow, EngineConfig, GenerateRequest, HeadMode, Message, Prompt, RenderOptions,
     SamplingOptions, Speculation,
 };
 use llm_router::{LoadSpec, SearchPaths};
@@ -53,6 +53,8 @@ pub struct LoadRequest {
     pub threads: Option<u32>,
     pub context_size: Option<u32>,
     pub isa: Option<String>,
+    /// `auto` or `full`.
+    pub head: Option<String>,
     pub sampling: SamplingFields,
     /// `auto` or `off`.
     pub speculation: Option<String>,
@@ -79,6 +81,7 @@ impl LoadRequest {
                 threads: self.threads.map(|threads| threads as usize),
                 context_size: self.context_size.map(|size| size as usize),
                 isa: self.isa.map(|name| name.parse()).transpose()?,
+                head: head(self.head.as_deref())?,
                 sampling: self.sampling.into(),
                 speculation: speculation(self.speculation.as_deref())?.unwrap_or_default(),
             },
@@ -154,6 +157,14 @@ fn context_overflow(name: Option<&str>) -> Result<ContextOverflow, Failure> {
         Some("shift") => Ok(ContextOverflow::Shift),
         Some("truncate") => Ok(ContextOverflow::Truncate),
         Some(other) => Err(Failure::argument("contextOverflow", other)),
+    }
+}
+
+fn head(name: Option<&str>) -> Result<HeadMode, Failure> {
+    match name {
+        None | Some("auto") => Ok(HeadMode::Auto),
+        Some("full") => Ok(HeadMode::Full),
+        Some(other) => Err(Failure::argument("head", other)),
     }
 }
 

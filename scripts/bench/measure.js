@@ -81,19 +81,6 @@ export async function decode(model, { tokens, context, batch = 1, seed }) {
   return { contextTokens, tokens: made, tps: (total * 1000) / time };
 }
 
-/**
- * Bytes of weights that a decoded token reads: all that the engine holds in memory of its own, and the head, unless that is
- * searched through a copy, which is among the former. Null for a model without ternary weights, whose info does not tell the
- * head's part.
- */
-export function weightBytes({ parameters, ternaryParameters, bitsPerWeight, weightTypes, vocabSize, embeddingSize, memory }) {
-  if (ternaryParameters === 0) return null;
-  if (weightTypes.includes('int8 copy')) return memory.weightsBytes;
-  const mapped = (bitsPerWeight * parameters) / 8 - memory.weightsBytes;
-  const hasOwnHead = parameters - ternaryParameters > 1.5 * vocabSize * embeddingSize;
-  return memory.weightsBytes + mapped / (hasOwnHead ? 2 : 1);
-}
-
 /** The most memory that this process has had, mapped files included. */
 export function peakRssBytes() {
   try {

@@ -34,7 +34,7 @@ export function planCases({ threads, prefill, context, decode, batch }, contextS
 function toFields(name, one, { threads, batch }, limits, coldFirstTokenMs) {
   const { read, made, weightBytes, kvBytes, macsPerToken } = one;
   // A step reads the weights once for all calls of the batch, and each call's keys and values.
-  const stepBytes = made && weightBytes !== null ? weightBytes + batch * kvBytes * (made.contextTokens + made.tokens / 2) : null;
+  const stepBytes = made ? weightBytes + batch * kvBytes * (made.contextTokens + made.tokens / 2) : null;
   const gbPerSecond = stepBytes === null ? null : (stepBytes * made.tps) / batch / 1e9;
   const gmacPerSecond = read && macsPerToken > 0 ? (macsPerToken * read.tps) / 1e9 : null;
   return {

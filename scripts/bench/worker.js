@@ -1,7 +1,7 @@
 // A process of its own for one sample, so that its start, its memory and its caches are its own.
 // node worker.js JOB writes one line of JSON. JOB is JSON: { kind, model, threads, isa, ... }.
 import { native } from '../../lib/native.js';
-import { decode, firstToken, kvBytesPerToken, loadModel, peakRssBytes, prefill, warmUp, weightBytes } from './measure.js';
+import { decode, firstToken, kvBytesPerToken, loadModel, peakRssBytes, prefill, warmUp } from './measure.js';
 import { measureSpeculation } from './speculation.js';
 
 const milliseconds = (nanoseconds) => Number(nanoseconds) / 1e6;
@@ -43,7 +43,7 @@ const kinds = {
     const info = model.info();
     return {
       kernel: info.isa, loadMs, firstTokenMs, read, made, kvBytes,
-      weightBytes: weightBytes(info), macsPerToken: info.ternaryParameters, peakRssBytes: peakRssBytes(),
+      weightBytes: info.weightBytesPerToken, macsPerToken: info.ternaryParameters, peakRssBytes: peakRssBytes(),
     };
   },
 };

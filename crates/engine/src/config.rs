@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use llm_kernels::Isa;
+use llm_model::HeadMode;
 
 use crate::error::EngineError;
 use crate::sampling::SamplingOptions;
@@ -26,6 +27,8 @@ pub struct EngineConfig {
     pub context_size: Option<usize>,
     /// Instruction set of the kernels. `None`: the best that this machine has.
     pub isa: Option<Isa>,
+    /// How logits are computed.
+    pub head: HeadMode,
     /// Sampling of requests that do not say.
     pub sampling: SamplingOptions,
     /// Speculation of requests that do not say.

@@ -59,7 +59,7 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         config.sampling.validate()?;
         let compute = load::compute(config)?;
-        let loaded = load::load(path, &compute, progress)?;
+        let loaded = load::load(path, &compute, config.head, progress)?;
         Self::start(loaded, compute, config)
     }
 
@@ -118,6 +118,8 @@ impl Engine {
             ternary_parameters: model.ternary_parameters,
             bits_per_weight: model.bits_per_weight,
             weight_types: model.weight_types.clone(),
+            weight_bytes_per_token: model.weight_bytes,
+            head_searched: model.head_searched,
             n_vocab: model.n_vocab,
             n_layer: model.n_layer,
             n_embd: model.n_embd,

@@ -13,6 +13,10 @@ pub struct EngineInfo {
     pub bits_per_weight: f64,
     /// What projections and head are stored in, for people.
     pub weight_types: String,
+    /// Bytes of weights that a decoded token reads.
+    pub weight_bytes_per_token: u64,
+    /// Whether the largest logits are found through a rounded copy of the head.
+    pub head_searched: bool,
     /// Size of the vocabulary.
     pub n_vocab: usize,
     /// Decoder blocks.

@@ -55,6 +55,7 @@ pub use events::{CancelHandle, Generation};
 pub use info::{EngineInfo, MemoryInfo};
 pub use job::Perplexity;
 pub use llm_kernels::Isa;
+pub use llm_model::HeadMode;
 pub use llm_text::{Message, RenderOptions};
 pub use load::{LoadPhase, LoadProgress};
 pub use request::{

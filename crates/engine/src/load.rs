@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use llm_format::{FormatError, Gguf, HfFolder, ModelFile};
 use llm_kernels::{Compute, Isa, Kernels};
-use llm_model::{LoadOptions, Model};
+use llm_model::{HeadMode, LoadOptions, Model};
 use llm_text::{ChatTemplate, Tokenizer, TokenizerSpec, gguf_template_override};
 use serde_json::Value;
 
@@ -98,6 +98,7 @@ pub(crate) fn compute(config: &EngineConfig) -> Result<Compute, EngineError> {
 pub(crate) fn load(
     path: &Path,
     compute: &Compute,
+    head: HeadMode,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<Loaded, EngineError> {
     let mut report = |phase, done, total| progress(LoadProgress { phase, done, total });
@@ -108,14 +109,9 @@ pub(crate) fn load(
     // A large vocabulary takes as long to read as the weights to pack, so both are done at once.
     let (model, vocabulary) = thread::scope(|scope| {
         let vocabulary = scope.spawn(|| read_vocabulary(&file));
-        let model = llm_model::load(
-            &file,
-            compute,
-            &LoadOptions::default(),
-            &mut |done, total| {
-                report(LoadPhase::Weights, done as u64, total as u64);
-            },
-        );
+        let model = llm_model::load(&file, compute, &LoadOptions { head }, &mut |done, total| {
+            report(LoadPhase::Weights, done as u64, total as u64);
+        });
         (model, vocabulary.join())
     });
     let model: Arc<dyn Model> = model?.into();

@@ -37,6 +37,8 @@ pub struct ModelConfig {
     pub ternary_parameters: u64,
     /// Bytes of weights that a decoded token reads: packed ternary, norms, head.
     pub weight_bytes: u64,
+    /// Whether the largest logits are found through a rounded copy of the head ([`HeadMode`](crate::HeadMode)).
+    pub head_searched: bool,
     /// Bytes of weights held in memory of our own (packed ternary, norms); the rest stays in the mapped file.
     pub resident_bytes: u64,
     /// Bits per weight over all parameters.
@@ -69,6 +71,7 @@ impl ModelConfig {
             parameters: 0,
             ternary_parameters: 0,
             weight_bytes: 0,
+            head_searched: false,
             resident_bytes: 0,
             bits_per_weight: 0.0,
             weight_types: String::new(),

@@ -121,17 +121,21 @@ pub struct Scratch {
 }
 
 /// How to load.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Make a rounded copy of a large head, 8 bits a weight, and find the largest logits through it ([`LogitsOf::Top`]): 6 bits a
-    /// weight are read for a token, the results are the same.
-    pub search_head: bool,
+    /// How logits are computed.
+    pub head: HeadMode,
 }
 
-impl Default for LoadOptions {
-    fn default() -> Self {
-        Self { search_head: true }
-    }
+/// How logits are computed; they are the same either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeadMode {
+    /// Where that is worth it, the largest logits ([`LogitsOf::Top`]) are found through a rounded copy of the head: it takes 8 bits a
+    /// weight, of which a token reads 6.
+    #[default]
+    Auto,
+    /// All of them, always, from the weights of the file.
+    Full,
 }
 
 /// Reads the weights of `file` and picks the family by the architecture that the file names.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use llm_kernels::{Compute, Isa, Kernels};
-use llm_model::{BatchEntry, LoadOptions, Logits, LogitsOf, LogitsRow, Model, Scratch};
+use llm_model::{BatchEntry, HeadMode, LoadOptions, Logits, LogitsOf, LogitsRow, Model, Scratch};
 use serde_json::Value;
 
 fn oracle() -> PathBuf {
@@ -296,21 +296,13 @@ fn the_searched_head_gives_the_largest_logits_of_the_whole_head() {
     for isa in Isa::available() {
         let compute = compute(isa, 2);
         let file = llm_format::open(folder.path()).unwrap();
-        let open = |search_head| {
-            llm_model::load(
-                &file,
-                &compute,
-                &LoadOptions { search_head },
-                &mut |_, _| (),
-            )
-            .unwrap()
-        };
-        let (searched, whole) = (open(true), open(false));
-        assert!(
-            searched.config().weight_types.contains("int8 copy"),
-            "{}",
-            searched.config().weight_types
-        );
+        let open =
+            |head| llm_model::load(&file, &compute, &LoadOptions { head }, &mut |_, _| ()).unwrap();
+        let (searched, whole) = (open(HeadMode::Auto), open(HeadMode::Full));
+        let (with_copy, without) = (searched.config(), whole.config());
+        assert!(with_copy.head_searched && !without.head_searched);
+        assert!(with_copy.resident_bytes >= without.resident_bytes + (vocab * embd) as u64);
+        assert!(with_copy.weight_bytes < without.weight_bytes);
         let mut found_by_search = 0;
         for first in 0..20 {
             let ids: Vec<u32> = (0..9)

@@ -30,7 +30,7 @@ pub(crate) fn round_row<S: Simd>(
         add_squares(s, &mut sums, [w, lost, s.mul(lost_coarse, within)]);
         code_tail.copy_from_slice(&last[..tail.len()]);
     }
-    sums.map(|sum| s.fold(sum))
+    [s.fold(sums[0]), s.fold(sums[1]), s.fold(sums[2])]
 }
 
 #[inline(always)]
@@ -49,19 +49,25 @@ fn round_block<S: Simd>(
     inverse: f32,
     codes: &mut [i8; LANES],
 ) -> [S::F32s; 3] {
-    let round = |x| s.sub(s.add(x, s.splat(ROUND)), s.splat(ROUND));
     let w = s.load(weights);
     let scaled = s.max(
         s.min(s.mul(w, s.splat(inverse)), s.splat(127.0)),
         s.splat(-128.0),
     );
-    let code = round(scaled);
+    let code = round(s, scaled);
     s.store_i8(code, codes);
     // floor(q / 4), and the middle of the four codes that share it.
-    let top = round(s.sub(s.mul(code, s.splat(0.25)), s.splat(0.375)));
+    let top = round(s, s.sub(s.mul(code, s.splat(0.25)), s.splat(0.375)));
     let middle = s.add(s.mul(top, s.splat(4.0)), s.splat(1.5));
-    let lost = |value| s.sub(w, s.mul(value, s.splat(scale)));
-    [w, lost(code), lost(middle)]
+    let lost = s.sub(w, s.mul(code, s.splat(scale)));
+    let lost_coarse = s.sub(w, s.mul(middle, s.splat(scale)));
+    [w, lost, lost_coarse]
+}
+
+/// The nearest integers, ties to even. No closure: that would not get the instruction set's features, and not be inlined.
+#[inline(always)]
+fn round<S: Simd>(s: S, x: S::F32s) -> S::F32s {
+    s.sub(s.add(x, s.splat(ROUND)), s.splat(ROUND))
 }
 
 /// Splits the codes of a panel's rows into its lines and the rows' lines of fine codes.

@@ -249,6 +249,47 @@ fn no_product_lies_farther_from_its_estimate_than_the_width() {
     }
 }
 
+/// Rows of blocks with random bytes, and numbers of 1 to 2, of either sign, at the given places of each block.
+fn random_blocks(blocks: usize, bytes: usize, scales: &[usize]) -> Vec<u8> {
+    let mut data: Vec<u8> = (0..blocks * bytes)
+        .map(|i| (noise(i) * 128.0) as i8 as u8)
+        .collect();
+    for block in data.chunks_exact_mut(bytes) {
+        scales
+            .iter()
+            .for_each(|&at| block[at + 1] = block[at + 1] & 0x83 | 0x3c);
+    }
+    data
+}
+
+#[test]
+fn rows_of_every_searched_type_get_the_products_of_that_type() {
+    let (rows, cols, k) = (4096, 256, 7);
+    let x: Vec<f32> = (0..cols).map(|j| noise(j + 3)).collect();
+    let types = [
+        (DenseType::Bf16, random_blocks(rows * cols, 2, &[0])),
+        (DenseType::F16, random_blocks(rows * cols, 2, &[0])),
+        (DenseType::Q8_0, random_blocks(rows * cols / 32, 34, &[0])),
+        (DenseType::Q6K, random_blocks(rows, 210, &[208])),
+    ];
+    for (dtype, data) in types {
+        let w = DenseMatrix::new(rows, cols, dtype, &data).unwrap();
+        for isa in Isa::available() {
+            let compute = Compute::new(Kernels::for_isa(isa).unwrap(), 2).unwrap();
+            let copy = CoarseMatrix::new(&compute, &w, &|_| ()).unwrap();
+            let (mut whole, mut found) = (vec![0.0; rows], Vec::new());
+            compute.dense_matmul(&w, &x, 1, &mut whole);
+            assert!(compute.top_rows(&copy, &reader(&w), &x, 1, k, &mut found));
+            for expected in best(&whole, k) {
+                assert!(found[0].contains(&expected), "{isa:?}, {dtype}");
+            }
+            for &(row, product) in &found[0] {
+                assert_eq!(product, whole[row as usize], "{isa:?}, {dtype}");
+            }
+        }
+    }
+}
+
 #[test]
 fn many_vectors_are_searched_for_together() {
     let (rows, cols) = (2050, 40);

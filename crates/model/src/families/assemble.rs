@@ -56,7 +56,7 @@ pub(super) fn decoder(
     let output_norm = reader.vector(&weight(names.output_norm), config.n_embd)?;
     let head = head(&mut reader, &names, tied, &embedding, &config)?;
     let tied = head.is_same(&embedding);
-    let head = Head::new(head, options.search_head, compute);
+    let head = Head::new(head, options.head, compute);
     let rope = RopeTable::new(
         config.head_dim,
         config.rope_theta,
@@ -165,6 +165,7 @@ fn rope_factor_values(
 fn fill_counts(config: &mut ModelConfig, tally: Tally, apart: Option<&DenseTensor>, head: &Head) {
     config.parameters = tally.parameters;
     config.ternary_parameters = tally.ternary_parameters;
+    config.head_searched = head.is_searched();
     config.resident_bytes = tally.resident_bytes + head.coarse_bytes() as u64;
     config.bits_per_weight = tally.stored_bytes as f64 * 8.0 / tally.parameters.max(1) as f64;
     // A decoded token reads everything but the embedding, of which it reads one row, and what its head reads.
