@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { BitNetLoader, LLMRouter } from 'llm-runner-router';
 import { startEnergyMeter } from '../lib/energy.js';
 import { allowed, OPTIONS } from '../lib/options.js';
@@ -94,8 +94,13 @@ test('energy adds the joules of the call to its usage, and null where the machin
   if (machineTells) assert.ok(usage.joules > 0, String(usage.joules));
   else assert.equal(usage.joules, null);
   assert.ok(!('joules' in (await model.generate(PROMPT, SAMPLED)).usage));
-  const { router, model: cached } = await loadDemo({}, { cache: true });
-  for (let i = 0; i < 2; i += 1) assert.equal((await router.generate(PROMPT, { ...SAMPLED, modelId: cached.id, energy: true })).cached, false);
+  const router = new LLMRouter({ cache: true });
+  after(() => router.cleanup());
+  const { id: modelId } = await router.load('demo', { threads: 1 });
+  const call = { ...SAMPLED, modelId };
+  const hits = [];
+  for (const energy of [false, false, true]) hits.push((await router.generate(PROMPT, { ...call, energy })).cached);
+  assert.deepEqual(hits, [false, true, false]);
 });
 
 test('the energy meter adds packages and memory, bears a counter that starts anew, and says null when it cannot read', async () => {
@@ -171,12 +176,18 @@ test('options of load() are seen in the model', async () => {
   assert.ok(seen.every(({ loadedBytes, totalBytes }) => loadedBytes <= totalBytes));
 });
 
+test('two different sources in one load are refused', async () => {
+  const { router } = await loadDemo();
+  await assert.rejects(router.load('demo', { source: 'elsewhere' }), { code: 'INVALID_ARGUMENT', message: /two sources/ });
+});
+
 test('head chooses between a searched head and the full one, which give the same text', async () => {
   const source = path.join(temporaryFolder(), 'large-vocabulary');
   makeModel('tiny', source);
+  const { router } = await loadDemo();
   const loaded = {};
   for (const head of [undefined, 'auto', 'full']) {
-    const { model } = await loadDemo({ source, threads: 1, head });
+    const model = await router.load(source, { threads: 1, head });
     const { tokenIds } = await model.generate('Hello', { raw: true, temperature: 0, maxTokens: 20, ignoreEos: true });
     loaded[head] = { ...model.info(), tokenIds };
   }

@@ -22,7 +22,12 @@ function splitPrefix(source) {
 
 /** One options object out of the two call shapes `load(source, options)` and `load({ source, ... })`. */
 export function loadSpec(source, options) {
-  if (typeof source === 'string') return { ...options, source };
+  if (typeof source === 'string') {
+    if (options?.source !== undefined && options.source !== source) {
+      throw new ModelError(`load() was given two sources: ${show(source)} and, as an option, ${show(options.source)}`, 'INVALID_ARGUMENT', { option: 'source' });
+    }
+    return { ...options, source };
+  }
   if (source !== null && typeof source === 'object' && !Array.isArray(source)) return { ...source, ...options };
   throw new ModelError(`load() takes a source or an options object; ${show(source)} was given`, 'INVALID_ARGUMENT', { option: 'source' });
 }
