@@ -5,12 +5,14 @@ import type { CallAliases, LoadAliases, SamplingAliases } from './lib/types/alia
 import type {
   AdvancedCall, Chat, ChatOptions, ChatReply, Config, EnsembleMember, EnsembleOptions, EnsembleResult,
 } from './lib/types/chat.js';
+import type { ModelRegistry, Pipeline, Router } from './lib/types/parts.js';
 import type { RemoteLoadOptions, RemoteLoadSpec, RemoteModel } from './lib/types/remote.js';
 import type {
-  AnyModel, ModelStatus, PipelineStage, Price, Requirements, RoutedResult, RouteOptions, RouterEvents, Strategy, StrategyName,
+  AnyModel, ModelStatus, Price, RoutedResult, RouteOptions, RouterEvents, Strategy, StrategyName,
 } from './lib/types/routing.js';
 
 export * from './lib/types/chat.js';
+export * from './lib/types/parts.js';
 export * from './lib/types/remote.js';
 export type * from './lib/types/routing.js';
 
@@ -78,6 +80,11 @@ export interface LoadOptions extends SamplingOptions, LoadAliases {
   gpuLayers?: number;
   /** Speculation of calls that do not say. @default 'auto' */
   speculation?: Speculation;
+  /**
+   * A matrix that is all zero fails the load with `MODEL_SELFTEST_FAILED`, for it is a sign of a damaged file. true: the model also writes
+   * a few tokens, which must be numbers and not one and the same; false: no test. @default that of the matrices only
+   */
+  selfTest?: boolean;
   /** Keep the turns: the next prompt sees the answers before it. @default false */
   conversation?: boolean;
   /** true: build the native engine if it is missing (in a checkout). @default as the loader */
@@ -285,8 +292,14 @@ export interface BitNetModel extends AsyncDisposable {
   getInfo(): object;
   supports(capability: string): boolean;
   toJSON(): object;
+  /** True while it answers. */
+  readonly busy: boolean;
+  /** Bytes of weights, keys and values; models with the same key share them. Undefined once it is unloaded. */
+  readonly usage: { key: string; bytes: number } | undefined;
+  /** Ends what runs on it and frees its memory, unless another model shares it. A second call does nothing. */
   unload(): Promise<void>;
   cleanup(): Promise<void>;
+  dispose(): Promise<void>;
 }
 
 export interface RouterOptions {
@@ -312,6 +325,11 @@ export interface RouterOptions {
   breakerFailures?: number;
   /** For how long it is left alone the first time, ms; each further time twice as long. @default 30000 */
   breakerCooldown?: number;
+  /**
+   * Bytes that all models of the router may take: weights, keys and values. A model that does not fit has the least recently used idle
+   * models unloaded, or is refused with `INSUFFICIENT_MEMORY` before it is read. @default four fifths of the machine or control group
+   */
+  maxMemory?: number;
   /** File that keeps the list of models; they are loaded when a call names them. @default none */
   registryPath?: string;
   /** Most models held; the least recently used idle one is unloaded. @default 100 */
@@ -394,6 +412,8 @@ export interface RouterStatus {
   modelsLoaded: number;
   models: ModelStatus[];
   environment: Environment;
+  /** The budget of `maxMemory`, and what the models take of it. */
+  memory: { maxBytes: number; usedBytes: number };
   memoryUsage: NodeJS.MemoryUsage;
 }
 export default LLMRouter;
@@ -443,72 +463,6 @@ export class MockLoader extends BaseLoader implements Loader {
   generate(prompt: Prompt, options?: object): Promise<unknown>;
   stream(prompt: Prompt, options?: object): AsyncIterable<string>;
   canLoad(source: unknown): boolean;
-}
-
-/** One row of `registry.list()`. */
-export interface ModelRow {
-  id: string;
-  name: string;
-  format?: string;
-  source?: string;
-  /** False for a model that only the file of the registry lists. */
-  loaded: boolean;
-}
-
-export class ModelRegistry extends EventEmitter<{ registered: [model: AnyModel]; unregistered: [model: AnyModel] }> {
-  /** `isBusy`: models that must not be evicted now. */
-  constructor(config?: { maxModels?: number; registryPath?: string; isBusy?: (model: AnyModel) => boolean });
-  readonly models: Map<string, AnyModel>;
-  readonly loaders: Map<string, Loader>;
-  /** id -> what load() was given, for models that the file lists and that are not loaded. */
-  readonly saved: Map<string, LoadSpec>;
-  /** Reads the file. */
-  initialize(): Promise<void>;
-  /** `spec`: what load() was given; a model with one is written to the file. */
-  register(model: AnyModel, spec?: LoadSpec): Promise<AnyModel>;
-  /** Frees a model and takes it off the list. */
-  unregister(id: string): Promise<boolean>;
-  /** Frees a model that the file keeps on its list. */
-  evict(model: AnyModel): Promise<void>;
-  /** Evicts idle models until one more may be registered. */
-  makeRoom(): Promise<void>;
-  /** Models that answer nothing now, the least recently used first. */
-  idle(): AnyModel[];
-  get(id: string): AnyModel | undefined;
-  getAll(): AnyModel[];
-  list(): ModelRow[];
-  getAvailable(): AnyModel[];
-  getByFormat(format: string): AnyModel[];
-  getByCapability(capability: string): AnyModel[];
-  /** Models that meet every part; `name` is a regular expression that the name or the id contains, in whatever case. */
-  search(query?: { name?: string | RegExp; format?: string; capability?: string; remote?: boolean }): AnyModel[];
-  getModelCount(): number;
-  registerLoader(format: string, loader: Loader): void;
-  getLoader(format: string): Loader | undefined;
-  cleanup(): Promise<void>;
-}
-
-/** Chooses the model of a call. */
-export class Router extends EventEmitter<{ 'strategy-changed': [name: string]; 'model-selected': [choice: { model: string; strategy: string; latency: number }] }> {
-  constructor(registry: Pick<ModelRegistry, 'get' | 'getAvailable'>, config?: { strategy?: StrategyName | Strategy; fallbacks?: string[] | true });
-  readonly strategy: string | Strategy;
-  readonly config: { strategy: string | Strategy; fallbacks?: string[] | true };
-  getStrategies(): string[];
-  setStrategy(strategy: StrategyName | (string & {}) | Strategy): void;
-  addStrategy(name: string, strategy: Strategy): void;
-  /** The model that the strategy chooses; `capabilities`, `maxSize` and `format` may stand beside `requirements`. */
-  selectModel(prompt: Prompt, options?: RouteOptions & Requirements): Promise<AnyModel>;
-}
-
-/** Runs one call on one model, with the stages before and after it, and keeps the response cache. */
-export class Pipeline {
-  constructor(config?: { cache?: boolean; cacheTTL?: number });
-  readonly config: { cache: boolean; cacheTTL: number };
-  readonly stages: PipelineStage[];
-  use(stage: PipelineStage): this;
-  process(model: AnyModel, prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
-  stream(model: AnyModel, prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
-  cleanup(): Promise<void>;
 }
 
 /** Codes are listed in docs/errors.md. */

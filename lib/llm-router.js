@@ -7,6 +7,7 @@ import { Config } from './config.js';
 import { readMembers, runEnsemble } from './ensemble.js';
 import { detectEnvironment } from './environment.js';
 import { ModelError } from './errors.js';
+import { MemoryBudget } from './memory.js';
 import { pick } from './model.js';
 import { isMessages, readOptions, show, splitOptions } from './options.js';
 import { routerEnvironment } from './paths.js';
@@ -50,6 +51,7 @@ export class LLMRouter extends EventEmitter {
     this.registry = new ModelRegistry({ ...this.config, isBusy: (model) => this.#ledger.isBusy(model) });
     this.router = new Router(this.registry, this.config, this.#ledger);
     this.pipeline = new Pipeline(this.config, this.#ledger);
+    this.memory = new MemoryBudget(this.config.maxMemory, this.registry);
     this.loaders = this.registry.loaders;
     this.engine = null;
     this.initialized = false;
@@ -102,9 +104,12 @@ export class LLMRouter extends EventEmitter {
       throw new ModelError(`No loader available for format: ${format}. There are: ${known || 'none'}`, 'UNSUPPORTED_FORMAT', { format });
     }
     if (!this.registry.get(spec.id)) await this.registry.makeRoom();
-    const model = await loader.load(loader instanceof BitNetLoader ? spec : { ...spec, source: place });
+    const model = loader instanceof BitNetLoader
+      ? await this.memory.fit((maxBytes) => loader.load(spec, undefined, { maxBytes }))
+      : await loader.load({ ...spec, source: place });
     this.#ledger.declare(model, declared);
     await this.registry.register(model, given);
+    await this.memory.settle(model);
     this.emit('model-loaded', model);
     return model;
   }
@@ -266,6 +271,7 @@ export class LLMRouter extends EventEmitter {
       modelsLoaded: this.registry.getModelCount(),
       models,
       environment: this.detectEnvironment(),
+      memory: { maxBytes: this.memory.limit, usedBytes: this.memory.used },
       memoryUsage: process.memoryUsage(),
     };
   }

@@ -32,6 +32,8 @@ export class BitNetModel {
   #lastStream;
   #onUnload;
   #hasChatTemplate;
+  #key;
+  #live = new Set();
 
   type = 'bitnet';
   format = 'bitnet';
@@ -43,13 +45,14 @@ export class BitNetModel {
 
   /**
    * @param {object} native the native model
-   * @param {object} about id, name, source, path, quantType, config, loadTime, conversation
+   * @param {object} about key (of the native model, which several may share), id, name, source, path, quantType, config, loadTime, conversation
    * @param {() => Promise<void>} onUnload
    */
   constructor(native, about, onUnload) {
     this.#native = native;
     this.#onUnload = onUnload;
     this.#turns = about.conversation ? [] : null;
+    this.#key = about.key;
     this.id = about.id;
     this.name = about.name;
     this.source = about.source;
@@ -93,7 +96,11 @@ export class BitNetModel {
       turns?.push({ role: 'user', content: fillTemplate(given.template, asked) }, { role: 'assistant', content: text });
       return this.#resultOf(done, text, performance.now() - startedAt, joules && { joules: joules() });
     };
-    const stream = new TextStream({ start, complete, signal: given.signal, onToken: given.onToken, onSettled: () => finishTurn() });
+    const stream = new TextStream({ start, complete, signal: given.signal, onToken: given.onToken, onSettled: () => {
+      this.#live.delete(stream);
+      finishTurn();
+    } });
+    if (!stream.settled) this.#live.add(stream);
     if (turns !== null) {
       // Asking for its result reads a stream that nobody reads: an answer left lying would block the conversation.
       void this.#lastStream?.result;
@@ -109,7 +116,7 @@ export class BitNetModel {
 
   #request(asked, given, turns) {
     const { stop, ...prompt } = enginePrompt(asked, given, turns, this.#hasChatTemplate);
-    const sampling = pick(given, SAMPLING_OPTIONS);
+    const sampling = pick({ ...this.config, ...given }, SAMPLING_OPTIONS);
     return { ...prompt, sampling, ...pick(given, CALL_OPTIONS), stop: [given.stop ?? [], stop].flat() };
   }
 
@@ -196,7 +203,28 @@ export class BitNetModel {
     if (!this.loaded) return;
     this.loaded = false;
     this.#native = null;
+    // Others may go on with the same weights: what runs here ends by itself.
+    const unloaded = (partialText) =>
+      new ModelError('Inference failed: the model was unloaded', 'MODEL_NOT_LOADED', { modelId: this.id, partialText });
+    for (const stream of [...this.#live]) stream.end(unloaded);
     await awaitNative(() => this.#onUnload());
+  }
+
+  /** unload() under its other name. */
+  async dispose() {
+    await this.unload();
+  }
+
+  /** True while it answers. */
+  get busy() {
+    return this.#live.size > 0;
+  }
+
+  /** Bytes of weights, keys and values; models with the same key share them. Undefined once it is unloaded. */
+  get usage() {
+    if (!this.loaded) return undefined;
+    const { weightsBytes, kvBytes } = this.info().memory;
+    return { key: this.#key, bytes: weightsBytes + kvBytes };
   }
 
   async cleanup() {

@@ -40,6 +40,7 @@ export const OPTIONS = [
   { name: 'isa', in: ['load'], type: 'string', values: ['scalar', 'avx2', 'avx512vnni', 'avx512vbmi', 'neon'], about: 'kernel to use; the best one when absent' },
   { name: 'head', in: ['load'], type: 'string', values: ['auto', 'full'], about: 'full: read the whole output head for every token, with no rounded copy to search the largest logits; the same text' },
   { name: 'gpuLayers', in: ['load'], type: 'integer', min: 0, max: 1_000_000, about: 'there is no GPU back-end: above 0 warns once and runs on the CPU' },
+  { name: 'selfTest', in: ['load'], type: 'boolean', about: 'true: let the model write a few tokens to see that it is sound; false: no test at all' },
   { name: 'conversation', in: ['load'], type: 'boolean', about: 'keep the turns of the chat' },
 
   // Sampling: at load the default of the model, at generate for one call
@@ -82,6 +83,7 @@ export const OPTIONS = [
   { name: 'quality', in: ['register'], type: 'number', min: 0, max: 1, about: 'how good the answers are, for quality-first and balanced' },
   { name: 'price', in: ['register'], type: 'price', about: '{ input, output } per million tokens' },
   { name: 'maxModels', in: ['router'], type: 'integer', min: 1, max: 1_000_000, about: 'most models held; the least recently used one is unloaded' },
+  { name: 'maxMemory', in: ['router'], type: 'integer', min: 1, max: Number.MAX_SAFE_INTEGER, about: 'bytes that all models together may take; four fifths of the machine when absent' },
   { name: 'registryPath', in: ['router'], type: 'string', about: 'file that keeps the list of models; they are loaded when they are asked for' },
   { name: 'method', in: ['ensemble'], type: 'string', values: ['weighted-vote', 'consensus'], about: 'how one answer is made of several' },
   { name: 'minAgreement', in: ['ensemble'], type: 'number', min: 0, max: 1, about: 'below this agreement there is no answer' },

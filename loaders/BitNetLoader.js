@@ -1,8 +1,9 @@
 // The guide's second entry point: loads models with the native engine.
 import { spawn } from 'node:child_process';
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { Engines } from '../lib/engines.js';
 import { awaitNative, callNative, ModelError } from '../lib/errors.js';
 import { BitNetModel, pick, SAMPLING_OPTIONS } from '../lib/model.js';
 import { isNativeAvailable, native } from '../lib/native.js';
@@ -44,6 +45,7 @@ function warnOfLimits({ gpuLayers, contextSize }, info) {
 /** Loads ternary and ordinary models, each independent of the others; generate() and stream() use the one loaded last. */
 export class BitNetLoader extends BaseLoader {
   #router;
+  #engines = new Engines((key, request, onProgress) => this.#open(key, request, onProgress), (key) => this.#router.unload(key));
   supportedFormats = ['.gguf', 'bitnet', 'gguf'];
   supportedQuantTypes = ['i2_s', 'tl1', 'tl2'];
   process = null;
@@ -67,46 +69,57 @@ export class BitNetLoader extends BaseLoader {
    * Loads a model from a file, a folder or an id.
    * @param {string | object} source also as `source` of one options object
    * @param {object} [options]
+   * @param {{ maxBytes?: number }} [limits] of a router that minds its memory
    * @returns {Promise<BitNetModel>}
    */
-  async load(source, options) {
+  async load(source, options, limits = {}) {
     try {
-      return await this.#load(loadSpec(source, options));
+      return await this.#load(loadSpec(source, options), limits);
     } catch (error) {
       throw loadingError(error);
     }
   }
 
-  async #load(spec) {
+  async #load(spec, { maxBytes }) {
     const startedAt = performance.now();
     const given = readOptions({ ...spec, isa: spec.isa ?? isaFromEnvironment(), source: resolveFormat(spec).source }, 'load');
     if (given.source === undefined) throw new ModelError('Option source is missing: name a file, a folder or a model id', 'INVALID_ARGUMENT', { option: 'source' });
     await this.#ensureEngine(given.autoBuild ?? this.config.autoBuild);
     const name = given.name ?? nameOf(given.source);
     const id = given.id ?? `${name}-${randomBytes(4).toString('hex')}`;
-    // The native half has a key of its own, so that a model replaced by one of the same id can still be unloaded.
-    const key = randomUUID();
-    const engine = await this.#open(key, given);
-    const info = callNative(() => engine.info());
-    warnOfLimits(given, info);
-    const config = { path: info.path, threads: info.threads, contextSize: info.contextSize, gpuLayers: 0, ...pick(given, SAMPLING_OPTIONS) };
-    const { quantType, conversation = false } = given;
-    const about = { id, name, source: given.source, path: info.path, quantType, conversation, config, loadTime: performance.now() - startedAt };
-    this.model = new BitNetModel(engine, about, () => this.#router.unload(key));
+    const held = await this.#engines.acquire(this.#requestOf(given), { maxBytes, onProgress: given.onProgress });
+    try {
+      if (given.selfTest !== false) await awaitNative(() => held.engine.selfTest(given.selfTest === true));
+      this.model = this.#modelOf(held, given, { id, name, startedAt });
+    } catch (error) {
+      await held.release();
+      throw error;
+    }
     this.loaded = true;
     return this.model;
   }
 
-  async #open(key, given) {
-    this.#router ??= callNative(() => new (native().NativeRouter)());
-    const { source, quantType, threads, contextSize, isa, head, speculation, onProgress } = given;
-    const request = {
-      id: key, source, quantType, threads, contextSize, isa, head, speculation,
-      sampling: pick(given, SAMPLING_OPTIONS),
+  #modelOf({ key, engine, release }, given, { id, name, startedAt }) {
+    const info = callNative(() => engine.info());
+    warnOfLimits(given, info);
+    const config = { path: info.path, threads: info.threads, contextSize: info.contextSize, gpuLayers: 0, ...pick(given, SAMPLING_OPTIONS) };
+    const { quantType, conversation = false } = given;
+    const about = { key, id, name, source: given.source, path: info.path, quantType, conversation, config, loadTime: performance.now() - startedAt };
+    return new BitNetModel(engine, about, release);
+  }
+
+  /** What the native half has to know, and what tells one model from another: sampling is not part of it, as every call brings its own. */
+  #requestOf({ source, quantType, threads, contextSize, isa, head, speculation }) {
+    return {
+      source, quantType, threads, contextSize, isa, head, speculation,
       bitnetDirs: bitnetDirs(this.config.bitnetPath),
       hfCache: huggingFaceCache(),
       demo: DEMO_MODEL,
     };
+  }
+
+  async #open(key, request, onProgress) {
+    this.#router ??= callNative(() => new (native().NativeRouter)());
     let thrown;
     // An error thrown by the callback would end the process: it fails the load instead.
     const report = onProgress && ((progress) => {
@@ -116,7 +129,7 @@ export class BitNetLoader extends BaseLoader {
         thrown = { error };
       }
     });
-    const engine = await awaitNative(() => this.#router.load(request, report));
+    const engine = await awaitNative(() => this.#router.load({ ...request, id: key, sampling: {} }, report));
     if (!thrown) return engine;
     await this.#router.unload(key);
     throw thrown.error;

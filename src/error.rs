@@ -135,6 +135,8 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::TokenizerMissing { .. } => "INVALID_MODEL",
         EngineError::ChatTemplateBroken { .. } => "TEMPLATE_FAILED",
         EngineError::ContextOverflow { .. } => "CONTEXT_OVERFLOW",
+        EngineError::OverBudget { .. } => "INSUFFICIENT_MEMORY",
+        EngineError::SelfTest { .. } => "MODEL_SELFTEST_FAILED",
         EngineError::NonFiniteLogits => "INFERENCE_FAILED",
         EngineError::Cancelled => "ABORTED",
         EngineError::Closed => "MODEL_NOT_LOADED",

@@ -58,6 +58,8 @@ pub struct LoadRequest {
     pub sampling: SamplingFields,
     /// `auto` or `off`.
     pub speculation: Option<String>,
+    /// Bytes that the weights may take in memory.
+    pub max_bytes: Option<f64>,
     /// Folders with `models/<name>/`, in the order in which they are searched.
     pub bitnet_dirs: Vec<String>,
     /// The Hugging Face cache.
@@ -84,6 +86,7 @@ impl LoadRequest {
                 head: head(self.head.as_deref())?,
                 sampling: self.sampling.into(),
                 speculation: speculation(self.speculation.as_deref())?.unwrap_or_default(),
+                max_bytes: self.max_bytes.map(|bytes| bytes as u64),
             },
         })
     }

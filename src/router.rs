@@ -189,6 +189,20 @@ impl NativeModel {
         env.spawn_future(async move { task.await.map(Float32Array::new).map_err(inference_failed) })
     }
 
+    /// Looks for signs of a damaged model; `thorough` lets it write a few tokens.
+    ///
+    /// # Errors
+    /// MODEL_SELFTEST_FAILED with what was seen.
+    #[napi(catch_unwind)]
+    pub fn self_test<'env>(
+        &self,
+        env: &'env Env,
+        thorough: bool,
+    ) -> napi::Result<PromiseRaw<'env, ()>> {
+        let engine = self.engine()?;
+        env.spawn_future(async move { Ok(blocking(move || engine.self_test(thorough)).await?) })
+    }
+
     /// How well the model predicts a text.
     ///
     /// # Errors

@@ -33,6 +33,8 @@ pub struct EngineConfig {
     pub sampling: SamplingOptions,
     /// Speculation of requests that do not say.
     pub speculation: Speculation,
+    /// Bytes that the weights may take in memory; a model that may need more is refused before it is read. `None`: any.
+    pub max_bytes: Option<u64>,
 }
 
 /// # Errors

@@ -33,7 +33,7 @@ const MAX_LOGITS_BYTES: usize = 1 << 30;
 /// Every method but [`open`](Self::open) returns without waiting for the model: a thread of the engine's own does the
 /// computing. Dropping the engine ends what is under way with [`EngineError::Closed`] and waits for that thread.
 pub struct Engine {
-    model: Arc<dyn Model>,
+    pub(crate) model: Arc<dyn Model>,
     vocabulary: Arc<Vocabulary>,
     sampling: SamplingOptions,
     speculation: Speculation,
@@ -50,8 +50,8 @@ impl Engine {
     /// Opens the model at `path`: a GGUF file, a folder in the layout of Hugging Face, or a safetensors file in one.
     ///
     /// # Errors
-    /// [`EngineError::InvalidOption`] and [`EngineError::IsaUnavailable`] for `config`; [`EngineError::Format`],
-    /// [`EngineError::Model`] and [`EngineError::Text`] for the files.
+    /// [`EngineError::InvalidOption`], [`EngineError::IsaUnavailable`] and [`EngineError::OverBudget`] for `config`;
+    /// [`EngineError::Format`], [`EngineError::Model`] and [`EngineError::Text`] for the files.
     pub fn open(
         path: &Path,
         config: &EngineConfig,
@@ -59,7 +59,7 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         config.sampling.validate()?;
         let compute = load::compute(config)?;
-        let loaded = load::load(path, &compute, config.head, progress)?;
+        let loaded = load::load(path, &compute, config, progress)?;
         Self::start(loaded, compute, config)
     }
 

@@ -97,6 +97,22 @@ pub enum EngineError {
         /// What they may take.
         limit: usize,
     },
+    /// The weights may not fit the memory that is left for them.
+    #[error("the weights take up to {needed} bytes, but {limit} bytes are left for them")]
+    OverBudget {
+        /// What they take at most.
+        needed: u64,
+        /// What they may take.
+        limit: u64,
+    },
+    /// The model loads, but what it computes or holds shows that it is damaged.
+    #[error("the model failed its self-test: {finding}. {cause}")]
+    SelfTest {
+        /// What was seen.
+        finding: String,
+        /// What it likely means.
+        cause: &'static str,
+    },
     /// The model computed NaN or infinity.
     #[error(
         "the model computed logits that are not finite: its weights are damaged, or the input leaves their range"

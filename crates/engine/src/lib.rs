@@ -40,6 +40,7 @@ mod rng;
 mod sampler;
 mod sampling;
 mod scheduler;
+mod self_test;
 mod sequence;
 mod speculation;
 mod task;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use llm_format::{FormatError, Gguf, HfFolder, ModelFile};
 use llm_kernels::{Compute, Isa, Kernels};
-use llm_model::{HeadMode, LoadOptions, Model};
+use llm_model::{LoadOptions, Model};
 use llm_text::{ChatTemplate, Tokenizer, TokenizerSpec, gguf_template_override};
 use serde_json::Value;
 
@@ -94,22 +94,27 @@ pub(crate) fn compute(config: &EngineConfig) -> Result<Compute, EngineError> {
     Ok(Compute::new(kernels, threads)?)
 }
 
-/// Opens the model at `path` and reads it.
+/// Opens the model at `path` and reads it, if its weights take no more than `config.max_bytes` of memory.
 pub(crate) fn load(
     path: &Path,
     compute: &Compute,
-    head: HeadMode,
+    config: &EngineConfig,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<Loaded, EngineError> {
     let mut report = |phase, done, total| progress(LoadProgress { phase, done, total });
     report(LoadPhase::Open, 0, 0);
     let file = llm_format::open(path)?;
+    let needed = llm_model::resident_bound(&file);
+    if let Some(limit) = config.max_bytes.filter(|&limit| needed > limit) {
+        return Err(EngineError::OverBudget { needed, limit });
+    }
     let mapped_bytes = file.file_len();
     report(LoadPhase::Open, mapped_bytes, mapped_bytes);
     // A large vocabulary takes as long to read as the weights to pack, so both are done at once.
     let (model, vocabulary) = thread::scope(|scope| {
         let vocabulary = scope.spawn(|| read_vocabulary(&file));
-        let model = llm_model::load(&file, compute, &LoadOptions { head }, &mut |done, total| {
+        let options = LoadOptions { head: config.head };
+        let model = llm_model::load(&file, compute, &options, &mut |done, total| {
             report(LoadPhase::Weights, done as u64, total as u64);
         });
         (model, vocabulary.join())

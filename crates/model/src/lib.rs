@@ -11,6 +11,7 @@
 mod config;
 mod decoder;
 mod error;
+mod estimate;
 mod families;
 mod fields;
 mod head;
@@ -23,6 +24,7 @@ mod weights;
 pub use config::{ModelConfig, RopeScaling};
 pub use decoder::Decoder;
 pub use error::ModelError;
+pub use estimate::resident_bound;
 pub use kv_cache::KvCache;
 pub use logits::{Logits, LogitsRow};
 

@@ -113,3 +113,20 @@ fn an_engine_can_be_used_from_many_threads() {
         }
     });
 }
+
+#[test]
+fn a_thorough_self_test_finds_what_is_no_number_and_one_token_for_ever() {
+    let model = FakeModel::saying(bytes("ab"));
+    let healthy = engine(&model, 64);
+    healthy.self_test(false).unwrap();
+    healthy.self_test(true).unwrap();
+    model.fail_with(Fault::NotANumber);
+    healthy.self_test(false).unwrap();
+    let finding = healthy.self_test(true).unwrap_err().to_string();
+    assert!(finding.contains("no number"), "{finding}");
+    model.fail_with(None);
+    let stuck = engine(&FakeModel::saying(bytes("x")), 64);
+    let finding = stuck.self_test(true).unwrap_err().to_string();
+    assert!(finding.contains("16 times on end"), "{finding}");
+    assert!(finding.contains("fetch it again"), "{finding}");
+}
