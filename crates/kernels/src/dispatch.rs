@@ -57,13 +57,18 @@ macro_rules! float_kernels {
         pub(crate) fn panel_estimates(
             bounds: &crate::coarse::PanelBounds,
             input: &crate::coarse::input::Input,
-            sums: &[[i32; PANEL_ROWS]],
+            sums: &[[i32; crate::PANEL_ROWS]],
             rows: usize,
         ) -> crate::coarse::estimate::PanelEstimates {
             crate::coarse::estimate::estimates(bounds, input, sums, rows)
         }
         $(#[$attribute])*
-        pub(crate) fn split_rows(codes: &[i8], stride: usize, panel: &mut [Line], fine: &mut [Line]) {
+        pub(crate) fn split_rows(
+            codes: &[i8],
+            stride: usize,
+            panel: &mut [crate::aligned::Line],
+            fine: &mut [crate::aligned::Line],
+        ) {
             crate::coarse::split::split_rows(codes, stride, panel, fine);
         }
         $(#[$attribute])*
@@ -107,6 +112,9 @@ macro_rules! dispatch {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a `Kernels` of this ISA exists only where detection found its features.
             Isa::Avx2 => unsafe { crate::x86_64::avx2::$function($($argument),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::AvxVnni => unsafe { crate::x86_64::avxvnni::$function($($argument),*) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::Avx512Vnni => unsafe { crate::x86_64::avx512_vnni::$function($($argument),*) },

@@ -10,6 +10,8 @@ pub enum Isa {
     Scalar,
     /// x86-64 with AVX2 and F16C.
     Avx2,
+    /// x86-64 with AVX2, F16C and AVX-VNNI.
+    AvxVnni,
     /// x86-64 with AVX-512 F, BW and VNNI.
     Avx512Vnni,
     /// x86-64 with AVX-512 F, BW, VNNI and VBMI: ternary weights take 1.6 bits instead of two.
@@ -20,10 +22,11 @@ pub enum Isa {
 
 impl Isa {
     /// Every instruction set, slowest first.
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Scalar,
         Self::Neon,
         Self::Avx2,
+        Self::AvxVnni,
         Self::Avx512Vnni,
         Self::Avx512Vbmi,
     ];
@@ -46,6 +49,7 @@ impl Isa {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
+            Self::AvxVnni => "avxvnni",
             Self::Avx512Vnni => "avx512vnni",
             Self::Avx512Vbmi => "avx512vbmi",
             Self::Neon => "neon",
@@ -58,6 +62,8 @@ impl Isa {
             Self::Scalar => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => crate::x86_64::avx2::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => crate::x86_64::avxvnni::is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => crate::x86_64::avx512_vnni::is_available(),
             #[cfg(target_arch = "x86_64")]

@@ -104,7 +104,7 @@ fn products_a_step(isa: Isa) -> usize {
     match isa {
         Isa::Scalar => SCALAR_PRODUCTS,
         Isa::Neon => SUMS * 16,
-        Isa::Avx2 => SUMS * 32,
+        Isa::Avx2 | Isa::AvxVnni => SUMS * 32,
         Isa::Avx512Vnni | Isa::Avx512Vbmi => SUMS * 64,
     }
 }
@@ -115,6 +115,9 @@ fn multiply_add(isa: Isa, steps: usize) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the kernels of a `Compute` exist only where the processor has their instructions.
         Isa::Avx512Vnni | Isa::Avx512Vbmi => unsafe { multiply_add_avx512vnni(steps) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::AvxVnni => unsafe { multiply_add_avxvnni(steps) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx2 => unsafe { multiply_add_avx2(steps) },
@@ -150,6 +153,22 @@ fn multiply_add_avx512vnni(steps: usize) {
             // SAFETY: reads and writes the named registers only.
             unsafe {
                 asm!("vpdpbusd {sum}, {codes}, {inputs}", sum = inout(zmm_reg) *sum, codes = in(zmm_reg) codes, inputs = in(zmm_reg) inputs, options(nomem, nostack, preserves_flags));
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,avxvnni")]
+fn multiply_add_avxvnni(steps: usize) {
+    use std::arch::{asm, x86_64::*};
+    let (codes, inputs) = (_mm256_set1_epi8(1), _mm256_set1_epi8(3));
+    let mut sums = [_mm256_setzero_si256(); SUMS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            // SAFETY: reads and writes the named registers only.
+            unsafe {
+                asm!("{{vex}} vpdpbusd {sum}, {codes}, {inputs}", sum = inout(ymm_reg) *sum, codes = in(ymm_reg) codes, inputs = in(ymm_reg) inputs, options(nomem, nostack, preserves_flags));
             }
         }
     }

@@ -147,6 +147,7 @@ fn names_of_instruction_sets_are_read_back() {
     for isa in [
         Isa::Scalar,
         Isa::Avx2,
+        Isa::AvxVnni,
         Isa::Avx512Vnni,
         Isa::Avx512Vbmi,
         Isa::Neon,

@@ -111,7 +111,7 @@ fn ternary_products_of_all_shapes(isa: Isa) {
     on(isa, |compute, set| {
         for cols in WIDTHS {
             for rows in HEIGHTS {
-                for n in [1, 2, 3, 4, 9, 12, 13, 25] {
+                for n in [1, 2, 3, 4, 5, 6, 9, 12, 13, 25] {
                     let case = format!("{set}: {rows} x {cols}, {n} tokens");
                     let codes = random_codes(rows * cols, 11);
                     ternary_product(
@@ -332,6 +332,7 @@ macro_rules! suite {
 suite! {
     scalar_kernels llm_kernels::Isa::Scalar;
     avx2_kernels llm_kernels::Isa::Avx2;
+    avxvnni_kernels llm_kernels::Isa::AvxVnni;
     avx512vnni_kernels llm_kernels::Isa::Avx512Vnni;
     avx512vbmi_kernels llm_kernels::Isa::Avx512Vbmi;
     neon_kernels llm_kernels::Isa::Neon;

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::load_line;
+use super::{load_line, store_sums};
 use crate::aligned::Line;
 use crate::coarse::{BLOCK_INPUTS, BLOCK_LINES, FINE_INPUTS};
 use crate::ternary::PANEL_ROWS;
@@ -62,11 +62,7 @@ fn planes<const N: usize>(
         x = x.wrapping_add(BLOCK_INPUTS / 4 * width);
     }
     for (acc, sums) in acc.iter_mut().zip(sums) {
-        // SAFETY: 16 sums are two registers; unaligned stores.
-        unsafe {
-            _mm256_storeu_si256(acc.as_mut_ptr().cast(), sums[0]);
-            _mm256_storeu_si256(acc.as_mut_ptr().add(8).cast(), sums[1]);
-        }
+        store_sums(acc, sums);
     }
     N
 }
@@ -74,7 +70,7 @@ fn planes<const N: usize>(
 /// Four groups of eight rows' codes from the halves of three lines.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn half_codes([a, b, c]: [__m256i; BLOCK_LINES]) -> [__m256i; 4] {
+pub(in crate::x86_64) fn half_codes([a, b, c]: [__m256i; BLOCK_LINES]) -> [__m256i; 4] {
     let low = _mm256_set1_epi8(63);
     // The fourth code's bit pairs go where they belong; what else is shifted along is masked off.
     let last = _mm256_or_si256(
