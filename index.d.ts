@@ -49,10 +49,24 @@ export interface SamplingOptions extends SamplingAliases {
 }
 
 export interface LoadProgress {
-  phase: 'open' | 'weights' | 'tokenizer' | 'ready';
-  /** Bytes of this phase. */
+  phase: 'download' | 'open' | 'weights' | 'tokenizer' | 'ready';
+  /** Bytes of this phase; of a download, those of all files. */
   loadedBytes: number;
   totalBytes: number;
+  /** Of a download: the file that is being fetched. `waiting`: another process is fetching it. */
+  file?: { name: string; loadedBytes: number; totalBytes: number; waiting: boolean };
+}
+
+/** Options of `downloadModel()`. */
+export interface DownloadOptions {
+  /** Branch, tag or commit. @default main */
+  revision?: string;
+  /** Stops the download with an AbortError; what has arrived is kept. */
+  signal?: AbortSignal;
+  /** Alias of `signal`. */
+  abortSignal?: AbortSignal;
+  /** Called about ten times a second. */
+  onProgress?: (progress: LoadProgress) => void;
 }
 
 /** Options of `load()`. */
@@ -89,7 +103,15 @@ export interface LoadOptions extends SamplingOptions, LoadAliases {
   conversation?: boolean;
   /** true: build the native engine if it is missing (in a checkout). @default as the loader */
   autoBuild?: boolean;
-  /** Called while weights are read. */
+  /** Branch, tag or commit of a Hugging Face id. @default what is in the cache, else main */
+  revision?: string;
+  /** Fetch nothing: a model that is not on the disk is not found. Wins over HF_HUB_OFFLINE. @default as the loader or router, else HF_HUB_OFFLINE */
+  offline?: boolean;
+  /** Stops the load with an AbortError; what was downloaded is kept. */
+  signal?: AbortSignal;
+  /** Alias of `signal`. */
+  abortSignal?: AbortSignal;
+  /** Called while files are fetched and weights are read. */
   onProgress?: (progress: LoadProgress) => void;
 }
 
@@ -102,7 +124,7 @@ export interface RegisterOptions {
 }
 
 export interface LoadSpec extends LoadOptions {
-  /** A file, a folder, a model id, `demo`, or any of these behind `bitnet:`. */
+  /** A file, a folder, a model id (`owner/name`, or `owner/name/file.gguf`), `demo`, or any of these behind `bitnet:`. */
   source: string;
 }
 
@@ -340,6 +362,8 @@ export interface RouterOptions {
   cacheTTL?: number;
   /** false: `load()` does not initialize by itself. @default true */
   autoInit?: boolean;
+  /** Fetch nothing. Wins over HF_HUB_OFFLINE. @default HF_HUB_OFFLINE */
+  offline?: boolean;
 }
 
 /** A loader of your own. */
@@ -431,6 +455,8 @@ export interface BitNetLoaderOptions {
   bitnetPath?: string;
   /** true: build the native engine if it is missing (in a checkout); false: fail at once. @default fail, naming the cure */
   autoBuild?: boolean;
+  /** Fetch nothing. Wins over HF_HUB_OFFLINE. @default HF_HUB_OFFLINE */
+  offline?: boolean;
 }
 
 /** Loads models; generate() and stream() use the one loaded last. */
@@ -450,8 +476,8 @@ export class BitNetLoader extends BaseLoader {
   checkBitNetInstallation(): Promise<boolean>;
   getCliPath(): string;
   buildBitNet(): Promise<void>;
-  /** Path of a model that is on the disk already; rejects with `DOWNLOAD_FAILED` otherwise. */
-  downloadModel(modelId: string, quantType?: QuantType): Promise<string>;
+  /** Path of a model: in a BitNet folder where it is there, else in the Hugging Face cache, which gets what it lacks. */
+  downloadModel(modelId: string, quantType?: QuantType, options?: DownloadOptions): Promise<string>;
   /** Always rejects with `UNSUPPORTED_FORMAT`: load() takes Hugging Face folders as they are. */
   convertModel(modelPath: string, outputPath: string, quantType?: QuantType): Promise<string>;
 }

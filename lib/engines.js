@@ -26,7 +26,7 @@ export class Engines {
   #loading = new Map();
 
   /**
-   * @param {(key: string, request: object, onProgress?: Function) => Promise<object>} open loads a native model
+   * @param {(key: string, request: object, how: object) => Promise<object>} open loads a native model
    * @param {(key: string) => Promise<void>} close unloads it
    */
   constructor(open, close) {
@@ -37,7 +37,7 @@ export class Engines {
   /**
    * A native model, loaded now or before.
    * @param {object} request what tells models apart: plain data
-   * @param {{ maxBytes?: number, onProgress?: Function }} how
+   * @param {{ maxBytes?: number, onProgress?: Function, signal?: AbortSignal, hub?: object }} how what does not
    * @returns {Promise<{ key: string, engine: object, release: () => Promise<void> }>}
    */
   async acquire(request, how) {
@@ -56,10 +56,10 @@ export class Engines {
     return this.#hold(await load);
   }
 
-  async #load(name, request, { maxBytes, onProgress }) {
+  async #load(name, request, how) {
     // A key of its own: a model that takes the place of another one is unloaded apart from it.
     const key = randomUUID();
-    const engine = await this.#open(key, { ...request, maxBytes }, onProgress);
+    const engine = await this.#open(key, request, how);
     const { path: place } = engine.info();
     const entry = { key, name, engine, path: place, stamp: stampOf(place), users: 0 };
     if (entry.stamp !== undefined) this.#loaded.set(name, entry);

@@ -1,7 +1,7 @@
 // Every error that leaves this package: a class, a stable code, and the one place where native errors get theirs.
 
 /** Codes after which the same call may succeed if it is made again. */
-const RETRYABLE = new Set(['OUT_OF_MEMORY', 'QUEUE_FULL', 'MODEL_UNAVAILABLE', 'RATE_LIMITED', 'REMOTE_FAILED']);
+const RETRYABLE = new Set(['OUT_OF_MEMORY', 'QUEUE_FULL', 'MODEL_UNAVAILABLE', 'RATE_LIMITED', 'REMOTE_FAILED', 'DOWNLOAD_FAILED']);
 
 /** An error of this package. `code` is stable and listed in docs/errors.md; the message is for people. */
 export class ModelError extends Error {
@@ -30,7 +30,7 @@ export class AbortError extends ModelError {
    * @param {string} [partialText] what had been generated until then
    */
   constructor(reason, partialText = '') {
-    super('The generation was aborted', 'ABORTED', { partialText }, { cause: reason });
+    super('The call was aborted', 'ABORTED', { partialText }, { cause: reason });
     this.name = 'AbortError';
     this.partialText = partialText;
   }

@@ -25,7 +25,9 @@ export const OPTIONS = [
   { name: 'name', in: ['load', 'remote'], type: 'string', about: 'name shown in results' },
   { name: 'bitnetPath', in: ['router', 'loader'], type: 'string', about: 'folder with models/<name>/, looked in first' },
   { name: 'autoBuild', in: ['loader', 'load'], type: 'boolean', about: 'build the native engine when it is missing (in a checkout)' },
-  { name: 'onProgress', in: ['load'], type: 'function', about: 'called with { phase, loadedBytes, totalBytes } while the model is read' },
+  { name: 'revision', in: ['load', 'download'], type: 'string', about: 'branch, tag or commit of a Hugging Face id' },
+  { name: 'offline', in: ['load', 'router', 'loader'], type: 'boolean', about: 'fetch nothing: what is not on the disk is not found' },
+  { name: 'onProgress', in: ['load', 'download'], type: 'function', about: 'called with { phase, loadedBytes, totalBytes, file } while the model is fetched and read' },
 
   // Models behind an endpoint
   { name: 'baseURL', in: ['endpoint', 'remote'], type: 'string', about: 'address of an OpenAI-compatible API, up to and with /v1' },
@@ -65,7 +67,7 @@ export const OPTIONS = [
   { name: 'template', in: ['generate'], type: 'text', about: 'text around the prompt, which stands for {prompt}' },
   { name: 'contextOverflow', in: ['generate'], type: 'string', values: ['error', 'shift', 'truncate'], about: 'what to do when the context is full' },
   { name: 'cache', in: ['router', 'route'], type: 'boolean', about: 'answer a repeated call from the response cache' },
-  { name: 'signal', in: ['generate'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
+  { name: 'signal', in: ['generate', 'load', 'download'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
   { name: 'energy', in: ['generate'], type: 'boolean', about: 'measure the energy of the call: usage.joules' },
   { name: 'onToken', in: ['generate'], type: 'function', aliases: ['onTextChunk'], about: 'called with each piece of text' },
 
@@ -237,7 +239,7 @@ function invalidValue(row, key, value) {
 /**
  * Checks `given` against the table and returns a copy with canonical names. undefined and null mean "not given".
  * @param {unknown} given
- * @param {'router'|'loader'|'load'|'generate'|'route'} place
+ * @param {'router'|'loader'|'load'|'download'|'generate'|'route'} place
  */
 export function readOptions(given, place) {
   if (given === undefined || given === null) return {};

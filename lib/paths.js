@@ -38,10 +38,15 @@ export function bitnetDirs(explicit) {
   return [...new Set(candidates.filter(Boolean).map((candidate) => path.resolve(candidate)))];
 }
 
+/** Where Hugging Face tools keep what they have. */
+export function huggingFaceHome() {
+  return environmentVariable('HF_HOME') ?? path.join(environmentVariable('XDG_CACHE_HOME') ?? path.join(homedir(), '.cache'), 'huggingface');
+}
+
 /** The cache that Hugging Face tools share; they read the same variables. */
 export function huggingFaceCache() {
-  const home = environmentVariable('HF_HOME') ?? path.join(environmentVariable('XDG_CACHE_HOME') ?? path.join(homedir(), '.cache'), 'huggingface');
-  return path.resolve(environmentVariable('HF_HUB_CACHE') ?? path.join(home, 'hub'));
+  const hub = environmentVariable('HF_HUB_CACHE') ?? environmentVariable('HUGGINGFACE_HUB_CACHE');
+  return path.resolve(hub ?? path.join(huggingFaceHome(), 'hub'));
 }
 
 /** The model that ships with the package. */

@@ -4,7 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { Engines } from '../lib/engines.js';
-import { awaitNative, callNative, ModelError } from '../lib/errors.js';
+import { AbortError, awaitNative, callNative, ModelError } from '../lib/errors.js';
+import { cancellable, downloadModel, hubSettings, isOffline } from '../lib/hub.js';
 import { BitNetModel, pick, SAMPLING_OPTIONS } from '../lib/model.js';
 import { isNativeAvailable, native } from '../lib/native.js';
 import { readOptions, warnOnce } from '../lib/options.js';
@@ -28,7 +29,7 @@ const nameOf = (source) => source.split(/[\\/]/).filter(Boolean).pop()?.replace(
 
 /** Loading errors begin with the words that callers of the guide know; refused options speak for themselves. */
 function loadingError(error) {
-  if (!(error instanceof ModelError) || error.code.startsWith('INVALID_')) return error;
+  if (!(error instanceof ModelError) || error instanceof AbortError || error.code.startsWith('INVALID_')) return error;
   return new ModelError(`Failed to load BitNet model: ${error.message}`, error.code, error.details, { cause: error.cause ?? error });
 }
 
@@ -51,7 +52,7 @@ export class BitNetLoader extends BaseLoader {
   process = null;
   isReady = false;
 
-  /** @param {{ bitnetPath?: string, autoBuild?: boolean }} [options] */
+  /** @param {{ bitnetPath?: string, autoBuild?: boolean, offline?: boolean }} [options] */
   constructor(options = {}) {
     const config = readOptions(options, 'loader');
     super(config);
@@ -87,7 +88,9 @@ export class BitNetLoader extends BaseLoader {
     await this.#ensureEngine(given.autoBuild ?? this.config.autoBuild);
     const name = given.name ?? nameOf(given.source);
     const id = given.id ?? `${name}-${randomBytes(4).toString('hex')}`;
-    const held = await this.#engines.acquire(this.#requestOf(given), { maxBytes, onProgress: given.onProgress });
+    const mayDownload = !(given.offline ?? this.config.offline ?? isOffline());
+    const hub = mayDownload ? hubSettings() : undefined;
+    const held = await this.#engines.acquire(this.#requestOf(given), { maxBytes, hub, onProgress: given.onProgress, signal: given.signal });
     try {
       if (given.selfTest !== false) await awaitNative(() => held.engine.selfTest(given.selfTest === true));
       this.model = this.#modelOf(held, given, { id, name, startedAt });
@@ -109,30 +112,18 @@ export class BitNetLoader extends BaseLoader {
   }
 
   /** What the native half has to know, and what tells one model from another: sampling is not part of it, as every call brings its own. */
-  #requestOf({ source, quantType, threads, contextSize, isa, head, speculation }) {
+  #requestOf({ source, revision, quantType, threads, contextSize, isa, head, speculation }) {
     return {
-      source, quantType, threads, contextSize, isa, head, speculation,
-      bitnetDirs: bitnetDirs(this.config.bitnetPath),
-      hfCache: huggingFaceCache(),
-      demo: DEMO_MODEL,
+      source, revision, quantType, threads, contextSize, isa, head, speculation,
+      search: { bitnetDirs: bitnetDirs(this.config.bitnetPath), hfCache: huggingFaceCache(), demo: DEMO_MODEL },
     };
   }
 
-  async #open(key, request, onProgress) {
+  async #open(key, request, { maxBytes, hub, ...call }) {
     this.#router ??= callNative(() => new (native().NativeRouter)());
-    let thrown;
-    // An error thrown by the callback would end the process: it fails the load instead.
-    const report = onProgress && ((progress) => {
-      try {
-        if (!thrown) onProgress(progress);
-      } catch (error) {
-        thrown = { error };
-      }
-    });
-    const engine = await awaitNative(() => this.#router.load({ ...request, id: key, sampling: {} }, report));
-    if (!thrown) return engine;
-    await this.#router.unload(key);
-    throw thrown.error;
+    const discard = () => this.#router.unload(key).catch(() => {});
+    const load = (cancel, report) => this.#router.load({ ...request, id: key, maxBytes, hub, sampling: {} }, cancel, report);
+    return cancellable(call, load, discard);
   }
 
   async generate(prompt, options) {
@@ -194,17 +185,26 @@ export class BitNetLoader extends BaseLoader {
     native();
   }
 
-  /** Path of a model that is on the disk already; fetching one is not part of this version. */
-  async downloadModel(modelId, quantType = 'i2_s') {
+  /**
+   * Path of a model: the file in a BitNet folder where it is there, else the model in the Hugging Face cache, which gets what it lacks.
+   * @param {string} modelId `owner/name`, or `owner/name/file.gguf`
+   * @param {string} [quantType]
+   * @param {{ revision?: string, signal?: AbortSignal, onProgress?: (progress: object) => void }} [options]
+   */
+  async downloadModel(modelId, quantType = 'i2_s', options) {
+    const given = readOptions(options, 'download');
     const file = path.join('models', nameOf(modelId), `ggml-model-${quantType}.gguf`);
     const places = bitnetDirs(this.config.bitnetPath).map((dir) => path.join(dir, file));
-    const found = places.find((place) => existsSync(place));
+    const found = given.revision === undefined ? places.find((place) => existsSync(place)) : undefined;
     if (found) return found;
-    throw new ModelError(
-      `Failed to download model: ${modelId} is not on the disk, and this version does not download. Put it at ${places[0]}`,
-      'DOWNLOAD_FAILED',
-      { modelId, lookedIn: places },
-    );
+    try {
+      if (this.config.offline ?? isOffline()) throw new ModelError(`${modelId} is not at ${places[0]}, and downloads are off`, 'DOWNLOAD_FAILED');
+      const { path: place } = await downloadModel(modelId, { ...given, quantType });
+      return place;
+    } catch (error) {
+      if (!(error instanceof ModelError) || error instanceof AbortError) throw error;
+      throw new ModelError(`Failed to download model: ${error.message}`, error.code, { modelId, ...error.details }, { cause: error.cause ?? error });
+    }
   }
 
   /** Always refused: Hugging Face folders load as they are, and writing GGUF files is not part of this version. */

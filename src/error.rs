@@ -114,8 +114,21 @@ fn router_code(error: &RouterError) -> &'static str {
 
 fn hub_code(error: &HubError) -> &'static str {
     match error {
-        HubError::EmptySource => "INVALID_ARGUMENT",
-        HubError::NotFound { .. } => "MODEL_NOT_FOUND",
+        HubError::EmptySource | HubError::RevisionOfPath { .. } | HubError::Setting { .. } => {
+            "INVALID_ARGUMENT"
+        }
+        HubError::NotFound { .. }
+        | HubError::RepoNotFound { .. }
+        | HubError::RevisionNotFound { .. } => "MODEL_NOT_FOUND",
+        HubError::NothingToLoad { .. } => "UNSUPPORTED_FORMAT",
+        HubError::Gated { .. } => "MODEL_GATED",
+        HubError::Refused { .. } => "UNAUTHORIZED",
+        HubError::RateLimited { .. } => "RATE_LIMITED",
+        HubError::Transfer { .. } | HubError::Answer { .. } => "DOWNLOAD_FAILED",
+        HubError::Checksum { .. } => "CHECKSUM_MISMATCH",
+        HubError::DiskFull { .. } => "DISK_FULL",
+        HubError::Io { .. } => "IO_ERROR",
+        HubError::Cancelled => "ABORTED",
     }
 }
 

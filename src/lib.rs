@@ -6,6 +6,7 @@
 
 mod error;
 mod generation;
+mod hub;
 mod info;
 pub mod limits;
 mod options;

@@ -7,11 +7,12 @@ use llm_engine::{
     ContextOverflow, EngineConfig, GenerateRequest, HeadMode, Message, Prompt, RenderOptions,
     SamplingOptions, Speculation,
 };
-use llm_router::{LoadSpec, SearchPaths};
+use llm_router::{Cancel, LoadSpec};
 use napi_derive::napi;
 use serde_json::{Map, Value};
 
 use crate::error::Failure;
+use crate::hub::{HubSettings, SearchFields};
 
 /// How tokens are chosen; what is absent is decided further down.
 #[napi(object)]
@@ -45,7 +46,6 @@ impl From<SamplingFields> for SamplingOptions {
 
 /// One model to load.
 #[napi(object)]
-#[derive(Debug)]
 pub struct LoadRequest {
     pub id: String,
     pub source: String,
@@ -60,25 +60,24 @@ pub struct LoadRequest {
     pub speculation: Option<String>,
     /// Bytes that the weights may take in memory.
     pub max_bytes: Option<f64>,
-    /// Folders with `models/<name>/`, in the order in which they are searched.
-    pub bitnet_dirs: Vec<String>,
-    /// The Hugging Face cache.
-    pub hf_cache: Option<String>,
-    /// The embedded demo model.
-    pub demo: Option<String>,
+    pub search: SearchFields,
+    /// A branch, tag or commit of an id.
+    pub revision: Option<String>,
+    /// Where a model that is not on the disk is fetched; absent: nothing is fetched.
+    pub hub: Option<HubSettings>,
 }
 
 impl LoadRequest {
-    pub(crate) fn into_spec(self) -> Result<LoadSpec, Failure> {
+    pub(crate) fn into_spec(self, cancel: Cancel) -> Result<LoadSpec, Failure> {
+        let cache = PathBuf::from(&self.search.hf_cache);
         Ok(LoadSpec {
             id: Some(self.id),
             source: self.source,
             quant_type: self.quant_type,
-            search: SearchPaths {
-                bitnet_dirs: self.bitnet_dirs.into_iter().map(PathBuf::from).collect(),
-                hf_cache: self.hf_cache.map(PathBuf::from),
-                demo: self.demo.map(PathBuf::from),
-            },
+            revision: self.revision,
+            search: self.search.into(),
+            hub: self.hub.map(|hub| hub.into_config(cache)).transpose()?,
+            cancel,
             engine: EngineConfig {
                 threads: self.threads.map(|threads| threads as usize),
                 context_size: self.context_size.map(|size| size as usize),

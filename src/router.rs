@@ -4,32 +4,19 @@ use std::sync::Arc;
 
 use llm_engine::{Engine, Perplexity};
 use llm_router::{LoadedModel, Router};
-use napi::Status;
 use napi::bindgen_prelude::{Env, Float32Array, PromiseRaw, spawn_blocking};
-use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
 use crate::error::{Failure, inference_failed};
 use crate::generation::NativeGeneration;
+use crate::hub::{NativeCancel, Progress, ProgressCallback, report};
 use crate::info::ModelInfo;
 use crate::options::{GenerateCall, LoadRequest, parse_messages, render_options};
 
-/// How far loading is.
-#[napi(object)]
-#[derive(Debug)]
-pub struct Progress {
-    /// `open`, `weights`, `tokenizer` or `ready`.
-    pub phase: String,
-    /// Bytes of this phase.
-    pub loaded_bytes: f64,
-    pub total_bytes: f64,
-}
-
-/// A JavaScript function; calls are queued and never waited for.
-type ProgressCallback = ThreadsafeFunction<Progress, (), Progress, Status, false>;
-
 /// Runs `work` on a thread that may block; its panic is an error.
-async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Failure>
+pub(crate) async fn blocking<T, E>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Failure>
 where
     T: Send + 'static,
     E: Into<Failure> + Send + 'static,
@@ -38,6 +25,18 @@ where
         .await
         .map_err(Failure::internal)?
         .map_err(Into::into)
+}
+
+fn to_js(progress: llm_router::Progress) -> Progress {
+    match progress {
+        llm_router::Progress::Download(progress) => progress.into(),
+        llm_router::Progress::Open(progress) => Progress {
+            phase: progress.phase.name().to_owned(),
+            loaded_bytes: progress.done as f64,
+            total_bytes: progress.total as f64,
+            file: None,
+        },
+    }
 }
 
 /// Loads models and keeps them by id.
@@ -57,7 +56,7 @@ impl NativeRouter {
         }
     }
 
-    /// Loads a model on a thread that may block.
+    /// Loads a model, fetching it first where that is needed and allowed, on a thread that may block.
     ///
     /// # Errors
     /// Whatever keeps the model from loading, with its code.
@@ -66,20 +65,15 @@ impl NativeRouter {
         &self,
         env: &'env Env,
         request: LoadRequest,
+        cancel: &NativeCancel,
         on_progress: Option<ProgressCallback>,
     ) -> napi::Result<PromiseRaw<'env, NativeModel>> {
         let router = Arc::clone(&self.router);
+        let cancel = cancel.handle();
         let model = blocking(move || -> Result<_, Failure> {
-            let spec = request.into_spec()?;
+            let spec = request.into_spec(cancel)?;
             let model = router.load(spec, &mut |progress| {
-                if let Some(callback) = &on_progress {
-                    let progress = Progress {
-                        phase: progress.phase.name().to_owned(),
-                        loaded_bytes: progress.done as f64,
-                        total_bytes: progress.total as f64,
-                    };
-                    callback.call(progress, ThreadsafeFunctionCallMode::NonBlocking);
-                }
+                report(on_progress.as_ref(), to_js(progress));
             })?;
             Ok(model)
         });

@@ -1,20 +1,40 @@
 //! Which file of a folder is the model.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
+/// The weights, when they are one file.
+pub(crate) const SINGLE_FILE: &str = "model.safetensors";
+/// Which shard holds what, when the weights are several files.
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// What bitnet.cpp writes when nothing else is asked for.
 const DEFAULT_QUANT_TYPE: &str = "i2_s";
 /// Types that Hugging Face weights stand in for: the same ternary values, packed at load.
 const TERNARY_QUANT_TYPES: [&str; 3] = ["i2_s", "tl1", "tl2"];
 
-/// The GGUF file of the wanted type in `folder`, or the folder itself when it holds Hugging Face
-/// weights (`config.json` beside `.safetensors` files).
-pub(crate) fn pick(folder: &Path, quant_type: Option<&str>) -> Option<PathBuf> {
-    let names = names_with_extension(folder, "gguf");
+/// What to load of several files.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Choice<'a> {
+    /// This GGUF file.
+    Gguf(&'a str),
+    /// The Hugging Face weights.
+    HuggingFace,
+}
+
+/// The GGUF file of the wanted type among `gguf`, else the Hugging Face weights, where there are some and they serve.
+pub(crate) fn choose<'a>(
+    gguf: &'a [String],
+    has_hugging_face: bool,
+    quant_type: Option<&str>,
+) -> Option<Choice<'a>> {
     let file = match quant_type {
-        Some(quant_type) => of_type(&names, quant_type),
-        None => of_type(&names, DEFAULT_QUANT_TYPE).or(match names.as_slice() {
+        Some(quant_type) => of_type(gguf, quant_type),
+        None => of_type(gguf, DEFAULT_QUANT_TYPE).or(match gguf {
             [only] => Some(only),
             _ => None,
         }),
@@ -22,10 +42,44 @@ pub(crate) fn pick(folder: &Path, quant_type: Option<&str>) -> Option<PathBuf> {
     let is_wanted =
         quant_type.is_none_or(|wanted| TERNARY_QUANT_TYPES.iter().any(|t| same(t, wanted)));
     match file {
-        Some(name) => Some(folder.join(name)),
-        None if is_wanted && has_hugging_face_weights(folder) => Some(folder.to_owned()),
-        None => None,
+        Some(name) => Some(Choice::Gguf(name)),
+        None => (is_wanted && has_hugging_face).then_some(Choice::HuggingFace),
     }
+}
+
+/// The GGUF file of the wanted type in `folder`, or the folder itself when it holds Hugging Face
+/// weights (`config.json` beside `.safetensors` files).
+pub(crate) fn pick(folder: &Path, quant_type: Option<&str>) -> Option<PathBuf> {
+    let names = names_with_extension(folder, "gguf");
+    match choose(&names, has_hugging_face_weights(folder), quant_type)? {
+        Choice::Gguf(name) => Some(folder.join(name)),
+        Choice::HuggingFace => Some(folder.to_owned()),
+    }
+}
+
+/// Whether the Hugging Face weights of a folder are all there: a download may have been stopped.
+pub(crate) fn is_complete(folder: &Path) -> bool {
+    let Ok(index) = fs::read(folder.join(INDEX)) else {
+        return folder.join(TOKENIZER).is_file();
+    };
+    let shards = shards(&index).unwrap_or_default();
+    let has = |name: &str| folder.join(name).is_file();
+    has(TOKENIZER) && (has(SINGLE_FILE) || shards.iter().all(|shard| has(shard)))
+}
+
+/// The shards that an index lists, sorted; `None` when it is none or when one has a name that leads out of the folder.
+pub(crate) fn shards(index: &[u8]) -> Option<BTreeSet<String>> {
+    let index: ShardIndex = serde_json::from_slice(index).ok()?;
+    let shards: BTreeSet<String> = index.weight_map.into_values().collect();
+    let are_files = shards
+        .iter()
+        .all(|name| !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':']));
+    (are_files && !shards.is_empty()).then_some(shards)
+}
+
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
 }
 
 /// Whether there is a model of any type.
@@ -52,7 +106,7 @@ pub(crate) fn names_with_extension(folder: &Path, extension: &str) -> Vec<String
 
 /// A cache that was filled for its configuration only does not count.
 fn has_hugging_face_weights(folder: &Path) -> bool {
-    folder.join("config.json").is_file() && !names_with_extension(folder, "safetensors").is_empty()
+    folder.join(CONFIG).is_file() && !names_with_extension(folder, "safetensors").is_empty()
 }
 
 /// `ggml-model-<type>.gguf`, else the only file with the type in its name.

@@ -2,7 +2,8 @@
 //!
 //! [`resolve`] takes what a user writes (a path, a Hugging Face id, `demo`) and finds the GGUF file
 //! or model folder it means, in places given by [`SearchPaths`]. It only looks at names: whether
-//! the files are any good is for the reader of model files to say. Nothing is fetched.
+//! the files are any good is for the reader of model files to say. [`download`] brings a model from
+//! a hub into the cache that Hugging Face tools share, and [`obtain`] does the one, then the other.
 
 #![forbid(unsafe_code)]
 
@@ -10,10 +11,15 @@ mod error;
 mod folder;
 mod hf_cache;
 mod present;
+mod remote;
 
 use std::path::{Path, PathBuf};
 
 pub use error::HubError;
+pub use remote::{
+    Cancel, DEFAULT_ENDPOINT, DownloadProgress, DownloadRequest, Downloaded, HubConfig, Retries,
+    Token, download,
+};
 
 /// The source that means the model shipped with the package.
 const DEMO: &str = "demo";
@@ -50,45 +56,110 @@ pub enum Via {
     HfCache,
     /// The model shipped with the package.
     Demo,
+    /// It was fetched just now.
+    Download,
 }
 
-/// Finds the model that `source` means: a path, else `models/<name>` of each bitnet.cpp folder,
-/// else the Hugging Face cache, else the demo model.
-///
-/// In a folder with several files, `quant_type` picks the GGUF file: `Some("tl2")` only accepts a
-/// file of that type (or, for the ternary types, Hugging Face weights, which are packed at load);
-/// `None` prefers `i2_s`, then the only GGUF file, then Hugging Face weights. A file given by its
-/// path is taken as it is.
+/// What is looked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Query<'a> {
+    /// A path, a Hugging Face id (`owner/name`, or `owner/name/file.gguf` for one of its files), or `demo`.
+    pub source: &'a str,
+    /// In a folder with several files, which: `Some("tl2")` only accepts a GGUF file of that type (or, for the ternary
+    /// types, Hugging Face weights, which are packed at load); `None` prefers `i2_s`, then the only GGUF file, then Hugging
+    /// Face weights. A file given by its path is taken as it is.
+    pub quant_type: Option<&'a str>,
+    /// A branch, tag or commit; only the Hugging Face cache knows those.
+    pub revision: Option<&'a str>,
+}
+
+/// Finds the model that is meant: a path, else `models/<name>` of each bitnet.cpp folder, else the Hugging Face cache, else
+/// the demo model.
 ///
 /// # Errors
-/// [`HubError::NotFound`] with all places looked in, what is there instead, and how to get the
-/// model; [`HubError::EmptySource`] for an empty source.
-pub fn resolve(
-    source: &str,
-    quant_type: Option<&str>,
-    paths: &SearchPaths,
-) -> Result<Resolved, HubError> {
-    let source = source.trim();
+/// [`HubError::NotFound`] with all places looked in, what is there instead, and how to get the model;
+/// [`HubError::EmptySource`] for an empty source; [`HubError::RevisionOfPath`] for a revision of what is no id.
+pub fn resolve(query: Query<'_>, paths: &SearchPaths) -> Result<Resolved, HubError> {
+    let query = Query {
+        source: query.source.trim(),
+        ..query
+    };
+    let Query {
+        source, quant_type, ..
+    } = query;
     if source.is_empty() {
         return Err(HubError::EmptySource);
     }
     let mut looked_in = Vec::new();
     let resolved = |via| move |path| Resolved { path, via };
-    let found = as_path(source, quant_type, &mut looked_in)
-        .map(resolved(Via::Path))
-        .or_else(|| {
-            in_bitnet_dirs(source, quant_type, paths, &mut looked_in).map(resolved(Via::BitnetDir))
-        })
-        .or_else(|| {
-            in_hf_cache(source, quant_type, paths, &mut looked_in).map(resolved(Via::HfCache))
-        })
-        .or_else(|| demo(source, paths, &mut looked_in).map(resolved(Via::Demo)));
+    let found = match query.revision {
+        Some(_) if !is_downloadable(source) => {
+            let name = source.to_owned();
+            return Err(HubError::RevisionOfPath { name });
+        }
+        // Nothing but the cache tells which revision it holds.
+        Some(_) => in_hf_cache(query, paths, &mut looked_in).map(resolved(Via::HfCache)),
+        None => as_path(source, quant_type, &mut looked_in)
+            .map(resolved(Via::Path))
+            .or_else(|| {
+                in_bitnet_dirs(source, quant_type, paths, &mut looked_in)
+                    .map(resolved(Via::BitnetDir))
+            })
+            .or_else(|| in_hf_cache(query, paths, &mut looked_in).map(resolved(Via::HfCache)))
+            .or_else(|| demo(source, paths, &mut looked_in).map(resolved(Via::Demo))),
+    };
     found.ok_or_else(|| HubError::NotFound {
         name: source.to_owned(),
         present: present::models(source, paths),
-        download: download_command(source, paths),
+        remedy: remedy(source, paths),
         looked_in,
     })
+}
+
+/// [`resolve`], and what is not there is fetched from the hub, if it can be the id of a model and `hub` is given.
+///
+/// # Errors
+/// Those of [`resolve`] and of [`download`].
+pub fn obtain(
+    query: Query<'_>,
+    paths: &SearchPaths,
+    hub: Option<&HubConfig>,
+    cancel: &Cancel,
+    progress: &mut dyn FnMut(DownloadProgress),
+) -> Result<Resolved, HubError> {
+    let missing = match resolve(query, paths) {
+        Err(missing @ HubError::NotFound { .. }) => missing,
+        decided => return decided,
+    };
+    let id = query.source.trim();
+    let Some(hub) = hub.filter(|_| is_downloadable(id)) else {
+        return Err(missing);
+    };
+    let request = DownloadRequest {
+        id,
+        revision: query.revision,
+        quant_type: query.quant_type,
+    };
+    match download(request, hub, cancel, progress) {
+        Ok(downloaded) => Ok(Resolved {
+            path: downloaded.path,
+            via: Via::Download,
+        }),
+        Err(error @ HubError::RepoNotFound { .. }) => Err(missing.with_remedy(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a source can be the id of a model on a hub. A path that leads nowhere is no reason to ask one.
+fn is_downloadable(source: &str) -> bool {
+    let (id, file) = remote::split_id(source);
+    let is_file = |name: &str| name.ends_with(".gguf") || name.ends_with(".safetensors");
+    let is_id = id.contains('/') && hf_cache::is_repo_id(id) && !is_file(id);
+    is_id
+        && file.is_none_or(|file| {
+            let owner = id.split('/').next().unwrap_or_default();
+            file.ends_with(".gguf") && hf_cache::is_revision(file) && !Path::new(owner).is_dir()
+        })
 }
 
 /// A file, or a folder that holds a model. A folder without one counts only when the source is
@@ -132,17 +203,23 @@ fn in_bitnet_dirs(
 }
 
 fn in_hf_cache(
-    source: &str,
-    quant_type: Option<&str>,
+    query: Query<'_>,
     paths: &SearchPaths,
     looked_in: &mut Vec<PathBuf>,
 ) -> Option<PathBuf> {
     let cache = paths.hf_cache.as_ref()?;
-    let repo = hf_cache::CachedRepo::new(cache, source)?;
+    let (id, file) = remote::split_id(query.source);
+    if file.is_some() && !is_downloadable(query.source) {
+        return None;
+    }
+    let repo = hf_cache::CachedRepo::new(cache, id)?;
     looked_in.push(repo.path().to_owned());
-    repo.snapshots()
-        .iter()
-        .find_map(|snapshot| folder::pick(snapshot, quant_type))
+    let in_snapshot = |snapshot: &PathBuf| match file {
+        Some(file) => Some(snapshot.join(file)).filter(|file| file.is_file()),
+        None => folder::pick(snapshot, query.quant_type)
+            .filter(|path| path.is_file() || folder::is_complete(path)),
+    };
+    repo.snapshots(query.revision).iter().find_map(in_snapshot)
 }
 
 fn demo(source: &str, paths: &SearchPaths, looked_in: &mut Vec<PathBuf>) -> Option<PathBuf> {
@@ -157,13 +234,17 @@ fn model_name(source: &str) -> Option<&str> {
     (!name.is_empty() && name != "." && name != "..").then_some(name)
 }
 
-/// What to run to get the model where it will be found; only for what looks like an id.
-fn download_command(source: &str, paths: &SearchPaths) -> Option<String> {
-    hf_cache::is_repo_id(source).then_some(())?;
-    let command = format!("huggingface-cli download {source}");
-    let Some(dir) = paths.bitnet_dirs.first() else {
-        return Some(command);
-    };
-    let place = dir.join("models").join(model_name(source)?);
-    Some(format!("{command} --local-dir {}", place.display()))
+/// What the user can do about a model that is not there.
+fn remedy(source: &str, paths: &SearchPaths) -> String {
+    if !is_downloadable(source) {
+        return "give the path of a file or folder, or a Hugging Face id (owner/name)".to_owned();
+    }
+    let off = "downloads are off (option `offline`, or HF_HUB_OFFLINE): turn them on to fetch it";
+    match paths.bitnet_dirs.first().zip(model_name(source)) {
+        Some((dir, name)) => {
+            let place = dir.join("models").join(name);
+            format!("{off}, or put its files into {}", place.display())
+        }
+        None => off.to_owned(),
+    }
 }

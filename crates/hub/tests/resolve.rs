@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use llm_hub::{HubError, Resolved, SearchPaths, Via, resolve};
+use llm_hub::{HubError, Query, Resolved, SearchPaths, Via, resolve};
 use tempfile::TempDir;
 
 const ID: &str = "microsoft/BitNet-b1.58-2B-4T";
@@ -37,6 +37,7 @@ impl Places {
     /// Puts a folder of Hugging Face weights at a path below the root.
     fn put_hf(&self, folder: &str) -> PathBuf {
         self.put(&format!("{folder}/model.safetensors"));
+        self.put(&format!("{folder}/tokenizer.json"));
         let config = self.put(&format!("{folder}/config.json"));
         config.parent().map(Path::to_owned).expect("folder")
     }
@@ -46,12 +47,20 @@ impl Places {
     }
 
     fn find(&self, source: &str, quant_type: Option<&str>) -> Option<(PathBuf, Via)> {
-        let Resolved { path, via } = resolve(source, quant_type, &self.paths).ok()?;
+        let Resolved { path, via } = resolve(query(source, quant_type), &self.paths).ok()?;
         Some((path, via))
     }
 
     fn error(&self, source: &str, quant_type: Option<&str>) -> HubError {
-        resolve(source, quant_type, &self.paths).expect_err("no such model")
+        resolve(query(source, quant_type), &self.paths).expect_err("no such model")
+    }
+}
+
+fn query<'a>(source: &'a str, quant_type: Option<&'a str>) -> Query<'a> {
+    Query {
+        source,
+        quant_type,
+        revision: None,
     }
 }
 
@@ -262,7 +271,7 @@ fn a_model_that_is_not_there_is_reported_with_places_names_and_remedy() {
         name,
         looked_in,
         present,
-        download,
+        remedy,
     } = error
     else {
         panic!("{message}");
@@ -284,18 +293,16 @@ fn a_model_that_is_not_there_is_reported_with_places_names_and_remedy() {
         ]
     );
     let place = root.join("bitnet-repo/models").join(NAME);
-    let command = format!(
-        "huggingface-cli download {ID} --local-dir {}",
-        place.display()
-    );
-    assert_eq!(download.as_deref(), Some(&*command));
+    assert!(remedy.contains("HF_HUB_OFFLINE"), "{remedy}");
+    let place = format!("put its files into {}", place.display());
+    assert!(remedy.ends_with(&place), "{remedy}");
     assert!(
         message.starts_with(&format!("Model not found: {ID}. Looked in: {ID}, ")),
         "{message}"
     );
     for part in [
         "; there is: bitnet-b1.58-2b-4t, 1bit",
-        &format!("; to fetch it: `{command}`"),
+        "; downloads are off",
     ] {
         assert!(message.contains(part), "{message}");
     }
@@ -320,16 +327,18 @@ fn a_mistyped_path_is_reported_with_its_neighbours_and_no_download() {
     let error = places.error(text(&source), None);
     let message = error.to_string();
     let HubError::NotFound {
-        present, download, ..
+        present, remedy, ..
     } = error
     else {
         panic!("{message}")
     };
     assert_eq!(
-        (present, download),
-        (vec!["tiny-i2_s.gguf".to_owned()], None)
+        (present, &*remedy),
+        (
+            vec!["tiny-i2_s.gguf".to_owned()],
+            "give the path of a file or folder, or a Hugging Face id (owner/name)"
+        )
     );
-    assert!(message.ends_with("; give the path of a file or folder, or a Hugging Face id"));
 }
 
 #[test]
@@ -352,4 +361,68 @@ fn at_most_ten_names_are_listed() {
 fn an_empty_source_is_no_model() {
     let places = Places::new();
     assert!(matches!(places.error("  ", None), HubError::EmptySource));
+}
+
+#[test]
+fn a_download_that_was_stopped_is_no_model() {
+    let places = Places::new();
+    let snapshot = "hub/models--a--b/snapshots/x";
+    places.put_hf(snapshot);
+    let remove = |name: &str| {
+        fs::remove_file(places.root.path().join(snapshot).join(name)).expect("removed");
+    };
+    remove("model.safetensors");
+    let index = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#;
+    places.put_text(&format!("{snapshot}/model.safetensors.index.json"), index);
+    places.put(&format!("{snapshot}/model-1.safetensors"));
+    assert_eq!(places.find("a/b", None), None, "a shard is missing");
+    places.put(&format!("{snapshot}/model-2.safetensors"));
+    assert!(places.find("a/b", None).is_some());
+    remove("tokenizer.json");
+    assert_eq!(places.find("a/b", None), None, "the tokenizer is missing");
+}
+
+#[test]
+fn a_revision_is_looked_for_in_the_cache_alone() {
+    let places = Places::new();
+    let repo = "hub/models--a--b";
+    let [main, old] = ["aaa", "bbb"].map(|commit| {
+        let folder = format!("{repo}/snapshots/{commit}");
+        (places.put_hf(&folder), commit)
+    });
+    places.put_hf("bitnet-repo/models/b");
+    places.put_text(&format!("{repo}/refs/main"), main.1);
+    places.put_text(&format!("{repo}/refs/refs/pr/1"), old.1);
+    let find = |revision| {
+        let query = Query {
+            revision: Some(revision),
+            ..query("a/b", None)
+        };
+        resolve(query, &places.paths).ok().map(|found| found.path)
+    };
+    assert_eq!(find("main"), Some(main.0));
+    assert_eq!(find("bbb").as_ref(), Some(&old.0));
+    assert_eq!(find("refs/pr/1"), Some(old.0));
+    for unknown in ["other", "../aaa", "/", ""] {
+        assert_eq!(find(unknown), None, "{unknown}");
+    }
+    let path = Query {
+        revision: Some("main"),
+        ..query("./b", None)
+    };
+    let error = resolve(path, &places.paths).expect_err("no id");
+    assert!(matches!(error, HubError::RevisionOfPath { .. }), "{error}");
+}
+
+#[test]
+fn one_file_of_a_repository_has_a_name_of_three_parts() {
+    let places = Places::new();
+    let file = places.put("hub/models--a--b/snapshots/x/sub/m-Q8_0.gguf");
+    assert_eq!(
+        places.find("a/b/sub/m-Q8_0.gguf", None),
+        Some((file, Via::HfCache))
+    );
+    for other in ["a/b/m-Q8_0.gguf", "a/b/../m.gguf", "a/b/sub"] {
+        assert_eq!(places.find(other, None), None, "{other}");
+    }
 }

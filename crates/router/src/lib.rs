@@ -1,7 +1,7 @@
 //! Many models side by side: each has an id, is loaded from a source, and stays until it is unloaded.
 //!
 //! A source is what a person writes: a path, a Hugging Face id, `demo`, with or without a prefix such as `bitnet:`.
-//! `llm-hub` finds the files, `llm-engine` opens them.
+//! `llm-hub` finds the files or fetches them, `llm-engine` opens them.
 #![forbid(unsafe_code)]
 
 mod error;
@@ -10,6 +10,9 @@ mod registry;
 mod source;
 
 pub use error::RouterError;
-pub use llm_hub::{HubError, SearchPaths};
+pub use llm_hub::{
+    Cancel, DownloadProgress, DownloadRequest, Downloaded, HubConfig, HubError, Query, Retries,
+    SearchPaths, Token, download, resolve,
+};
 pub use quant::QuantType;
-pub use registry::{LoadSpec, LoadedModel, Router};
+pub use registry::{LoadSpec, LoadedModel, Progress, Router};

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use llm_engine::{Engine, EngineConfig, LoadProgress};
-use llm_hub::SearchPaths;
+use llm_hub::{Cancel, DownloadProgress, HubConfig, HubError, Query, SearchPaths};
 
 use crate::error::RouterError;
 use crate::quant::QuantType;
@@ -17,10 +17,25 @@ pub struct LoadSpec {
     pub id: Option<String>,
     /// `i2_s`, `tl1` (ARM64) or `tl2` (x86-64): which file to take where there are several.
     pub quant_type: Option<String>,
+    /// A branch, tag or commit of a Hugging Face id.
+    pub revision: Option<String>,
     /// Where sources are looked for.
     pub search: SearchPaths,
+    /// Where a model that is not there is fetched; `None`: nothing is fetched.
+    pub hub: Option<HubConfig>,
+    /// Stops the download; a model that is open by then is closed again.
+    pub cancel: Cancel,
     /// How the model runs.
     pub engine: EngineConfig,
+}
+
+/// How far loading is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Files come from the hub.
+    Download(DownloadProgress),
+    /// The files are there and being read.
+    Open(LoadProgress),
 }
 
 /// A model of the router.
@@ -96,15 +111,15 @@ impl Router {
         Self::default()
     }
 
-    /// Finds and opens a model. Blocks for as long as that takes; `progress` hears of it.
+    /// Finds a model, fetching it where that is allowed, and opens it. Blocks for as long as that takes; `progress` hears of it.
     ///
     /// # Errors
     /// [`RouterError::UnsupportedQuant`] and [`RouterError::EmptyId`] for the spec, [`RouterError::Hub`] when there is no
-    /// such model, [`RouterError::Engine`] when it cannot be opened.
+    /// such model or it cannot be fetched, [`RouterError::Engine`] when it cannot be opened.
     pub fn load(
         &self,
         spec: LoadSpec,
-        progress: &mut dyn FnMut(LoadProgress),
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<Arc<LoadedModel>, RouterError> {
         let quant_type = spec
             .quant_type
@@ -115,8 +130,11 @@ impl Router {
             return Err(RouterError::EmptyId);
         }
         let name = source::strip_prefix(&spec.source);
-        let path = llm_hub::resolve(name, quant_type.map(QuantType::name), &spec.search)?.path;
-        let engine = Engine::open(&path, &spec.engine, progress)?;
+        let path = find(&spec, name, quant_type, progress)?;
+        spec.cancel.check()?;
+        let mut opening = |at| progress(Progress::Open(at));
+        let engine = Engine::open(&path, &spec.engine, &mut opening)?;
+        spec.cancel.check()?;
         let short_name = source::short_name(name).to_owned();
         let mut models = self.lock();
         let id = spec.id.unwrap_or_else(|| unused_id(&models, &short_name));
@@ -170,6 +188,23 @@ impl Router {
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<LoadedModel>>> {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn find(
+    spec: &LoadSpec,
+    name: &str,
+    quant_type: Option<QuantType>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<PathBuf, HubError> {
+    let query = Query {
+        source: name,
+        quant_type: quant_type.map(QuantType::name),
+        revision: spec.revision.as_deref(),
+    };
+    let mut downloading = |at| progress(Progress::Download(at));
+    let hub = spec.hub.as_ref();
+    let found = llm_hub::obtain(query, &spec.search, hub, &spec.cancel, &mut downloading)?;
+    Ok(found.path)
 }
 
 fn take(models: &mut Vec<Arc<LoadedModel>>, id: &str) -> Option<Arc<LoadedModel>> {

@@ -180,3 +180,18 @@ fn i2_s_is_satisfied_by_any_ternary_model() {
     let model = load(&router, i2_s).unwrap();
     assert_eq!(model.quant_type().map(|quant| quant.name()), Some("i2_s"));
 }
+
+#[test]
+fn a_load_that_is_cancelled_leaves_no_model() {
+    let router = Router::new();
+    for at_opening in [false, true] {
+        let cancelled = spec("demo");
+        let cancel = cancelled.cancel.clone();
+        if !at_opening {
+            cancel.cancel();
+        }
+        let result = router.load(cancelled, &mut |_| cancel.cancel());
+        assert!(matches!(result, Err(RouterError::Hub(HubError::Cancelled))));
+        assert!(router.list().is_empty());
+    }
+}
