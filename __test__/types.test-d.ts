@@ -42,6 +42,9 @@ const { official } = await Loader.listAvailableModels();
 same<typeof official, string[]>(true);
 router.registerLoader('mock', new MockLoader());
 
+const place: string = await loader.downloadModel('owner/name', 'i2_s', { revision: 'main', onProgress: ({ file }) => void file?.name });
+await router.load({ source: place, revision: 'v1', offline: true, signal: AbortSignal.timeout(1000) });
+
 const error: ModelError = new AbortError('reason', 'text');
 same<typeof LlmError, typeof ModelError>(true);
 same<typeof FromErrors, typeof ModelError>(true);

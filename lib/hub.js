@@ -94,7 +94,11 @@ export async function cancellable({ signal, onProgress }, work, discard = () => 
       reject(stopped());
     };
     signal?.addEventListener('abort', onAbort, { once: true });
-    const forget = () => signal?.removeEventListener('abort', onAbort);
+    // `cancel` has to live as long as the work: its end would stop it.
+    const forget = () => {
+      signal?.removeEventListener('abort', onAbort);
+      return cancel;
+    };
     running.then(forget, forget);
   });
   const settled = running.then(

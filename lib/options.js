@@ -102,6 +102,7 @@ const CALLS = {
   load: 'load()',
   endpoint: 'new OpenAILoader()',
   remote: 'load() of a model behind an endpoint',
+  download: 'downloadModel()',
   register: 'load() of a router',
   ensemble: 'ensemble()',
   generate: 'generate() and stream() of a model',

@@ -6,23 +6,13 @@ import path from 'node:path';
 import { Engines } from '../lib/engines.js';
 import { AbortError, awaitNative, callNative, ModelError } from '../lib/errors.js';
 import { cancellable, downloadModel, hubSettings, isOffline } from '../lib/hub.js';
+import { KNOWN_MODELS } from '../lib/known-models.js';
 import { BitNetModel, pick, SAMPLING_OPTIONS } from '../lib/model.js';
 import { isNativeAvailable, native } from '../lib/native.js';
 import { readOptions, warnOnce } from '../lib/options.js';
 import { bitnetDirs, DEMO_MODEL, huggingFaceCache, isaFromEnvironment, PACKAGE_ROOT } from '../lib/paths.js';
 import { loadSpec, resolveFormat } from '../lib/source.js';
 import { BaseLoader } from './BaseLoader.js';
-
-const OFFICIAL = ['microsoft/BitNet-b1.58-2B-4T'];
-const COMMUNITY = [
-  '1bitLLM/bitnet_b1_58-large',
-  '1bitLLM/bitnet_b1_58-3B',
-  'HF1BitLLM/Llama3-8B-1.58-100B-tokens',
-  'tiiuae/Falcon3-7B-Instruct-1.58bit',
-  'tiiuae/Falcon3-10B-Instruct-1.58bit',
-  'tiiuae/Falcon3-3B-Instruct-1.58bit',
-  'tiiuae/Falcon3-1B-Instruct-1.58bit',
-];
 
 /** The last segment of a path or id, without the extension of a file. */
 const nameOf = (source) => source.split(/[\\/]/).filter(Boolean).pop()?.replace(/\.(gguf|safetensors)$/i, '') ?? 'model';
@@ -63,7 +53,8 @@ export class BitNetLoader extends BaseLoader {
 
   /** The ids that the guide names; fresh arrays. */
   static async listAvailableModels() {
-    return { official: [...OFFICIAL], community: [...COMMUNITY] };
+    const ids = (isOfficial) => KNOWN_MODELS.filter((model) => model.isOfficial === isOfficial).map(({ id }) => id);
+    return { official: ids(true), community: ids(false) };
   }
 
   /**

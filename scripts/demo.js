@@ -1,6 +1,7 @@
 // npm run demo: the embedded model answers, or any model with --model. Sets up what a fresh clone lacks.
 import { createInterface } from 'node:readline/promises';
 import { parseArgs } from 'node:util';
+import { terminal } from '../lib/cli/terminal.js';
 import { ensureBuilt, say } from './support.js';
 
 const HELP = `npm run demo                                   a few questions, then a chat when this is a terminal
@@ -28,19 +29,13 @@ function readArguments() {
   return { ...values, maxTokens: number('max-tokens'), threads: number('threads') };
 }
 
-const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
-
-/** One line that is rewritten; nothing where that cannot be. */
-function showProgress({ phase, loadedBytes, totalBytes }) {
-  if (phase !== 'weights' || !process.stderr.isTTY) return;
-  process.stderr.write(`\r\x1b[KLoading weights: ${megabytes(loadedBytes)} of ${megabytes(totalBytes)}`);
-}
+const out = terminal();
 
 async function loadModel(router, { model: source, threads, conversation }) {
   const startedAt = performance.now();
-  const model = await router.load(source, { threads, conversation, onProgress: showProgress });
+  const model = await router.load(source, { threads, conversation, onProgress: out.progress });
+  out.endProgress();
   const { parameters, bitsPerWeight, isa, threads: used } = model.info();
-  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(2);
   say(
     `Loaded ${model.name} in ${seconds} s: ${(parameters / 1e6).toFixed(1)} M parameters, ${bitsPerWeight.toFixed(2)} bits per weight, ` +

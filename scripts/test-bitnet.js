@@ -1,7 +1,10 @@
 #!/usr/bin/env node
-// npm run test:bitnet: one real generation, on a model of temp/bitnet-repo/models when there is one, else on the demo model.
+// npm run test:bitnet [-- MODEL]: one real generation, on a model of temp/bitnet-repo/models when there is one, else on one of the guide's
+// models in the cache, else on the demo model.
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
+import { listModels } from '../lib/cache.js';
+import { KNOWN_MODELS } from '../lib/known-models.js';
 import BitNetLoader from '../loaders/BitNetLoader.js';
 
 /** The first model folder of the guide's layout. */
@@ -11,11 +14,17 @@ function localModel(modelDir) {
   return readdirSync(modelDir, { withFileTypes: true }).find((entry) => entry.isDirectory() && isModel(entry.name))?.name;
 }
 
+/** The first of the guide's models that was fetched. */
+async function cachedModel() {
+  const there = (await listModels()).filter(({ place, complete }) => place === 'cache' && complete);
+  return KNOWN_MODELS.find(({ id }) => there.some((model) => model.id === id))?.id;
+}
+
 async function main() {
   const loader = new BitNetLoader();
   const installed = await loader.checkBitNetInstallation();
   console.log(`Engine: ${installed ? 'ready' : 'missing (run npm run build)'}`);
-  const source = localModel(loader.modelDir) ?? 'demo';
+  const source = process.argv[2] ?? localModel(loader.modelDir) ?? (await cachedModel()) ?? 'demo';
   const model = await loader.load(source, { temperature: 0 });
   const { architecture, isa, threads } = model.info();
   console.log(`Model: ${model.name} (${architecture}), kernel ${isa}, ${threads} threads`);

@@ -63,6 +63,15 @@ impl From<RouterError> for Failure {
     }
 }
 
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        Self {
+            code: hub_code(&error),
+            message: with_sources(&error),
+        }
+    }
+}
+
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         Self {

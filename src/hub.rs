@@ -17,13 +17,19 @@ use crate::router::blocking;
 /// How a hub is reached. `lib/hub.js` makes it of the environment.
 #[napi(object)]
 pub struct HubSettings {
+    /// The hub's address; the public one when absent.
     pub endpoint: Option<String>,
+    /// What the user logs in with.
     pub token: Option<String>,
+    /// Address of a proxy.
     pub proxy: Option<String>,
+    /// Hosts that are reached without it, separated by commas.
     pub no_proxy: Option<String>,
-    /// PEM.
+    /// Certificates to trust in place of those built in, PEM.
     pub ca_certificates: Option<String>,
+    /// Longest wait for a connection.
     pub connect_seconds: Option<f64>,
+    /// Longest wait for the next bytes.
     pub stall_seconds: Option<f64>,
 }
 
@@ -79,8 +85,9 @@ impl From<SearchFields> for SearchPaths {
 pub struct Progress {
     /// `download`, `open`, `weights`, `tokenizer` or `ready`.
     pub phase: String,
-    /// Bytes of this phase.
+    /// Bytes of this phase so far.
     pub loaded_bytes: f64,
+    /// Bytes of this phase in all.
     pub total_bytes: f64,
     /// Of a download: the file that is being fetched.
     pub file: Option<FileProgress>,
@@ -90,8 +97,11 @@ pub struct Progress {
 #[napi(object)]
 #[derive(Debug)]
 pub struct FileProgress {
+    /// Its path within the repository.
     pub name: String,
+    /// Bytes that are on the disk.
     pub loaded_bytes: f64,
+    /// Bytes of the whole file.
     pub total_bytes: f64,
     /// Another process fetches it.
     pub waiting: bool,
@@ -133,10 +143,12 @@ pub struct NativeCancel {
 #[napi]
 impl NativeCancel {
     #[napi(constructor, catch_unwind)]
+    /// One that has not been used.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Stops the work within its next step.
     #[napi(catch_unwind)]
     pub fn cancel(&self) {
         self.cancel.cancel();
@@ -156,10 +168,15 @@ impl Drop for NativeCancel {
 /// What to fetch.
 #[napi(object)]
 pub struct DownloadCall {
+    /// `owner/name`.
     pub id: String,
+    /// A branch, tag or commit; `main` when absent.
     pub revision: Option<String>,
+    /// Which weights, where there are several.
     pub quant_type: Option<String>,
+    /// The Hugging Face cache.
     pub hf_cache: String,
+    /// How the hub is reached.
     pub hub: HubSettings,
 }
 

@@ -6,7 +6,7 @@
 
 mod error;
 mod generation;
-mod hub;
+pub mod hub;
 mod info;
 pub mod limits;
 mod options;

@@ -9,6 +9,9 @@ import { LLMRouter } from '../../index.js';
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 export const ORACLE = path.join(ROOT, 'testdata', 'oracle');
 
+// No test asks the internet: those of the hub run one on this machine.
+process.env.HF_HUB_OFFLINE ??= '1';
+
 /** Ids of the guide, each with a tiny model in its manner. */
 const STAND_INS = {
   'BitNet-b1.58-2B-4T': 'bitnet-2b4t.I2_S.gguf',
