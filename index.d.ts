@@ -256,6 +256,8 @@ export interface ModelInfo {
   /** The limit in force, in tokens. */
   contextSize: number;
   hasChatTemplate: boolean;
+  /** Made to turn texts into vectors: see `embed()`. */
+  embeds: boolean;
   /** Kernel in use. */
   isa: Isa;
   threads: number;
@@ -303,6 +305,12 @@ export interface BitNetModel extends AsyncDisposable {
   detokenize(ids: Iterable<number>, options?: { skipSpecial?: boolean }): string;
   /** Further keys reach the template: `tools`, `documents`, ... */
   applyChatTemplate(messages: ChatMessage[], options?: { addGenerationPrompt?: boolean; [key: string]: unknown }): string;
+  /**
+   * One vector a text, `[embeddingSize]`, in the order of the texts: the last token's hidden state behind the final norm, divided by its
+   * length, so that the dot product of two vectors is their cosine. Many texts share a pass. Meant for models whose `info().embeds` is
+   * true; others, made to generate, give vectors that tell less.
+   */
+  embed(texts: readonly string[], options?: { signal?: AbortSignal }): Promise<Float32Array[]>;
   /** Logits `[vocab]` after the last id, or with `all` `[ids.length * vocab]`. */
   forward(ids: Iterable<number>, options?: { all?: boolean }): Promise<Float32Array>;
   /**

@@ -58,7 +58,7 @@ test('every option of a call has an effect that a test sees', () => {
 });
 
 test('names and aliases are given once', () => {
-  for (const place of ['router', 'loader', 'load', 'generate', 'route']) {
+  for (const place of ['router', 'loader', 'load', 'generate', 'embed', 'route']) {
     const names = places(place).flatMap((row) => [row.name, ...(row.aliases ?? [])]);
     assert.equal(new Set(names).size, names.length, place);
   }

@@ -35,7 +35,8 @@ const ids: number[] = model.tokenize('text', { addSpecial: false });
 const logits: Float32Array = await model.forward(ids, { all: true });
 const info: ModelInfo = model.info();
 model.applyChatTemplate(messages, { tools: [], addGenerationPrompt: false });
-void [logits, info];
+const vectors: Float32Array[] = await model.embed(['text'], { signal: AbortSignal.timeout(1000) });
+void [logits, info, vectors];
 
 const loader: BitNetLoader = new Loader({ autoBuild: true });
 const { official } = await Loader.listAvailableModels();

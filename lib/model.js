@@ -1,8 +1,8 @@
 // One loaded model: the native engine behind it, its defaults and the turns of its conversation.
 import { startEnergyMeter } from './energy.js';
-import { awaitNative, callNative, ModelError } from './errors.js';
+import { AbortError, awaitNative, callNative, ModelError } from './errors.js';
 import { readFlags, readOptions } from './options.js';
-import { checkChat, checkIds, checkPrompt, checkText, enginePrompt, fillTemplate, toJson } from './prompt.js';
+import { checkChat, checkIds, checkPrompt, checkText, checkTexts, enginePrompt, fillTemplate, toJson } from './prompt.js';
 import { TextStream } from './stream.js';
 
 /** How tokens are chosen: options of a call, and of load() for the calls that do not say. */
@@ -62,6 +62,7 @@ export class BitNetModel {
     this.metrics.loadTime = about.loadTime;
     const info = this.info();
     this.#hasChatTemplate = info.hasChatTemplate;
+    this.capabilities.embedding = info.embeds;
     this.architecture = info.architecture;
     this.parameters = { size: info.parameters };
     this.quantization = info.ternaryParameters > 0 ? '1.58-bit' : info.weightTypes;
@@ -179,6 +180,28 @@ export class BitNetModel {
     const engine = this.#engine;
     const [chat, variables] = [toJson(checkChat(messages), 'messages'), toJson(kwargs, 'kwargs')];
     return callNative(() => engine.applyChatTemplate(chat, addGenerationPrompt, variables));
+  }
+
+  /**
+   * One vector a text, of length 1, in the order of the texts.
+   * @param {string[]} texts
+   * @param {{ signal?: AbortSignal }} [options]
+   * @returns {Promise<Float32Array[]>}
+   */
+  async embed(texts, options) {
+    const { signal } = readOptions(options, 'embed');
+    const engine = this.#engine;
+    const embedding = await awaitNative(() => engine.embed(checkTexts(texts)));
+    const abort = () => embedding.cancel();
+    if (signal?.aborted) abort();
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      return await awaitNative(() => embedding.result());
+    } catch (error) {
+      throw signal?.aborted ? new AbortError(signal.reason) : error;
+    } finally {
+      signal?.removeEventListener('abort', abort);
+    }
   }
 
   /** Logits `[vocab]` of the last position, or `[ids.length * vocab]` with `all`. */

@@ -67,7 +67,7 @@ export const OPTIONS = [
   { name: 'template', in: ['generate'], type: 'text', about: 'text around the prompt, which stands for {prompt}' },
   { name: 'contextOverflow', in: ['generate'], type: 'string', values: ['error', 'shift', 'truncate'], about: 'what to do when the context is full' },
   { name: 'cache', in: ['router', 'route'], type: 'boolean', about: 'answer a repeated call from the response cache' },
-  { name: 'signal', in: ['generate', 'load', 'download'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
+  { name: 'signal', in: ['generate', 'load', 'download', 'embed'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
   { name: 'energy', in: ['generate'], type: 'boolean', about: 'measure the energy of the call: usage.joules' },
   { name: 'onToken', in: ['generate'], type: 'function', aliases: ['onTextChunk'], about: 'called with each piece of text' },
 
@@ -106,6 +106,7 @@ const CALLS = {
   register: 'load() of a router',
   ensemble: 'ensemble()',
   generate: 'generate() and stream() of a model',
+  embed: 'embed() of a model',
   route: 'generate() and stream() of a router',
 };
 

@@ -29,6 +29,11 @@ export function checkText(text, name) {
   throw invalid(name, text, 'a string');
 }
 
+export function checkTexts(texts) {
+  if (Array.isArray(texts) && texts.every((text) => typeof text === 'string')) return texts;
+  throw invalid('texts', texts, 'an array of strings');
+}
+
 /** Token ids as an array; the native half would wrap what is no 32-bit number. */
 export function checkIds(ids) {
   const array = ids?.[Symbol.iterator] && typeof ids !== 'string' ? Array.from(ids) : undefined;

@@ -153,6 +153,8 @@ fn engine_code(error: &EngineError) -> &'static str {
         | EngineError::TokenOutOfRange { .. }
         | EngineError::TextTooShort { .. }
         | EngineError::TooManyLogits { .. } => "INVALID_ARGUMENT",
+        EngineError::InText { source, .. } => engine_code(source),
+        EngineError::UnsupportedPooling { .. } => "UNSUPPORTED_MODEL",
         EngineError::IsaUnavailable { .. } => "ISA_UNAVAILABLE",
         EngineError::TokenizerMissing { .. } => "INVALID_MODEL",
         EngineError::ChatTemplateBroken { .. } => "TEMPLATE_FAILED",

@@ -28,6 +28,8 @@ pub struct ModelInfo {
     /// Tokens that fit as it is loaded.
     pub context_size: u32,
     pub has_chat_template: bool,
+    /// Made to turn texts into vectors.
+    pub embeds: bool,
     pub isa: String,
     pub threads: u32,
     pub gpu_layers: u32,
@@ -73,6 +75,7 @@ impl ModelInfo {
             context_length: count(info.context_length),
             context_size: count(info.context_size),
             has_chat_template: info.has_chat_template,
+            embeds: info.embeds,
             isa: info.isa.name().to_owned(),
             threads: count(info.threads),
             gpu_layers: info.gpu_layers,

@@ -7,6 +7,7 @@ use llm_router::{LoadedModel, Router};
 use napi::bindgen_prelude::{Env, Float32Array, PromiseRaw, spawn_blocking};
 use napi_derive::napi;
 
+use crate::embedding::NativeEmbedding;
 use crate::error::{Failure, inference_failed};
 use crate::generation::NativeGeneration;
 use crate::hub::{NativeCancel, Progress, ProgressCallback, report};
@@ -195,6 +196,25 @@ impl NativeModel {
     ) -> napi::Result<PromiseRaw<'env, ()>> {
         let engine = self.engine()?;
         env.spawn_future(async move { Ok(blocking(move || engine.self_test(thorough)).await?) })
+    }
+
+    /// Starts to turn texts into vectors. As with generations, tokenising is not done on Node's thread.
+    ///
+    /// # Errors
+    /// A text that is empty or too long, or a model that pools in a way of its own.
+    #[napi(catch_unwind)]
+    pub fn embed<'env>(
+        &self,
+        env: &'env Env,
+        texts: Vec<String>,
+    ) -> napi::Result<PromiseRaw<'env, NativeEmbedding>> {
+        let engine = self.engine()?;
+        env.spawn_future(async move {
+            blocking(move || engine.embed(&texts))
+                .await
+                .map(NativeEmbedding::new)
+                .map_err(inference_failed)
+        })
     }
 
     /// How well the model predicts a text.

@@ -18,6 +18,7 @@ const STAND_INS = {
   'bitnet_b1_58-large': 'bitnet158-legacy.I2_S.gguf',
   'bitnet_b1_58-3B': 'bitnet158-legacy.I2_S.gguf',
   'Llama3-8B-1.58-100B-tokens': 'llama3-158.I2_S.gguf',
+  'bitnet-embedding-0.6b': 'qwen3-embed.I2_S.gguf',
 };
 
 /** A folder that is removed when the test file ends. */

@@ -6,15 +6,16 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use llm_kernels::Compute;
-use llm_model::Model;
+use llm_model::{Model, Pooling};
 use llm_text::{Message, RenderOptions};
 
 use crate::config::{self, EngineConfig};
+use crate::embed::EmbedJob;
 use crate::error::EngineError;
 use crate::events::{self, Generation};
 use crate::inbox::{Command, Inbox};
 use crate::info::{EngineInfo, MemoryInfo};
-use crate::job::{Job, Perplexity, Purpose};
+use crate::job::{Job, Perplexity, Purpose, TextJob};
 use crate::load::{self, LoadProgress, Loaded};
 use crate::request::{ContextOverflow, GenerateRequest};
 use crate::sampling::SamplingOptions;
@@ -126,6 +127,7 @@ impl Engine {
             context_length: model.context_length,
             context_size: self.context_size,
             has_chat_template: self.vocabulary.has_chat_template(),
+            embeds: model.pooling != Pooling::Unstated,
             isa: self.isa,
             threads: self.threads,
             gpu_layers: 0,
@@ -227,8 +229,7 @@ impl Engine {
             out: Vec::new(),
             reply,
         };
-        self.inbox
-            .send(Command::Run(Box::new(Job::new(ids.to_vec(), purpose))))?;
+        self.run(Job::Text(TextJob::new(ids.to_vec(), purpose)))?;
         Ok(result)
     }
 
@@ -248,9 +249,53 @@ impl Engine {
             nll: Vec::new(),
             reply,
         };
-        self.inbox
-            .send(Command::Run(Box::new(Job::new(ids, purpose))))?;
+        self.run(Job::Text(TextJob::new(ids, purpose)))?;
         Ok(result)
+    }
+
+    /// One vector of length 1 a text, `[texts.len()][n_embd]`: the normed hidden state of the last of its tokens, those that
+    /// the tokenizer puts around every text among them. Models that were made to generate give vectors too, if less telling
+    /// ones.
+    ///
+    /// # Errors
+    /// [`EngineError::UnsupportedPooling`] for a model that pools otherwise; [`EngineError::InText`] with the position of a
+    /// text that has no tokens, too many, or that the tokenizer refuses; [`EngineError::Closed`].
+    pub fn embed(&self, texts: &[impl AsRef<str>]) -> Result<Task<Vec<Vec<f32>>>, EngineError> {
+        if let Pooling::Other(pooling) = &self.model.config().pooling {
+            return Err(EngineError::UnsupportedPooling {
+                pooling: pooling.clone(),
+            });
+        }
+        let encode = |(index, text): (usize, &_)| {
+            self.encode_whole(AsRef::as_ref(text))
+                .map_err(|source| EngineError::InText {
+                    index,
+                    source: Box::new(source),
+                })
+        };
+        let ids: Vec<Vec<u32>> = texts
+            .iter()
+            .enumerate()
+            .map(encode)
+            .collect::<Result<_, _>>()?;
+        let (reply, result) = task();
+        if ids.is_empty() {
+            reply.send(Ok(Vec::new()));
+        } else {
+            self.run(Job::Embed(EmbedJob::new(ids, reply)))?;
+        }
+        Ok(result)
+    }
+
+    /// The tokens of a text that must be neither empty nor longer than the context.
+    fn encode_whole(&self, text: &str) -> Result<Vec<u32>, EngineError> {
+        let ids = self.tokenize(text, true)?;
+        self.check_text(&ids)?;
+        Ok(ids)
+    }
+
+    fn run(&self, job: Job) -> Result<(), EngineError> {
+        self.inbox.send(Command::Run(Box::new(job)))
     }
 
     /// Ends what is under way, after the step that is being computed, with [`EngineError::Closed`]; later requests get the

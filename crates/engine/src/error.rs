@@ -82,6 +82,20 @@ pub enum EngineError {
         /// Tokens of the text.
         tokens: usize,
     },
+    /// One of several texts is refused.
+    #[error("text {index}: {source}")]
+    InText {
+        /// Which, from 0.
+        index: usize,
+        /// Why.
+        source: Box<Self>,
+    },
+    /// The model makes a text's vector in a way that this engine does not compute.
+    #[error("the model pools by {pooling}, but only last-token pooling is supported")]
+    UnsupportedPooling {
+        /// The way, as the model names it.
+        pooling: String,
+    },
     /// Logits of all positions would take too much memory.
     #[error(
         "logits of {tokens} tokens over a vocabulary of {n_vocab} take {bytes} bytes, above the limit of {limit}: ask \

@@ -29,6 +29,8 @@ pub struct EngineInfo {
     pub context_size: usize,
     /// Whether conversations can be rendered.
     pub has_chat_template: bool,
+    /// Whether the model was made to turn texts into vectors.
+    pub embeds: bool,
     /// Instruction set of the kernels.
     pub isa: Isa,
     /// Threads that compute.

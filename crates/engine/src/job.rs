@@ -1,9 +1,10 @@
-//! Work over a whole text that ends in one result: logits and perplexity. A job runs in chunks between the steps of the
-//! generations, so that these go on.
+//! Work over whole texts that ends in one result: logits, perplexity, embeddings. A job runs in chunks between the steps of
+//! the generations, so that these go on.
 
 use llm_kernels::Compute;
 use llm_model::{BatchEntry, KvCache, Logits, LogitsOf, Model, Scratch};
 
+use crate::embed::EmbedJob;
 use crate::error::EngineError;
 use crate::sampler::check_finite;
 use crate::task::Reply;
@@ -21,9 +22,56 @@ pub struct Perplexity {
     pub tokens: usize,
 }
 
+/// Work between the steps of the generations.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Over one text, every position after the other.
+    Text(TextJob),
+    /// Many texts, each to a vector.
+    Embed(EmbedJob),
+}
+
+/// What a job computes with.
+pub(crate) struct Workbench<'a> {
+    pub(crate) model: &'a dyn Model,
+    pub(crate) compute: &'a Compute,
+    pub(crate) scratch: &'a mut Scratch,
+    pub(crate) logits: &'a mut Logits,
+}
+
+impl Job {
+    /// Whether nobody waits for it any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Text(job) => job.is_abandoned(),
+            Self::Embed(job) => job.is_abandoned(),
+        }
+    }
+
+    /// Computes the next `chunk` tokens; true when it is through.
+    pub(crate) fn step(
+        &mut self,
+        bench: &mut Workbench<'_>,
+        chunk: usize,
+    ) -> Result<bool, EngineError> {
+        match self {
+            Self::Text(job) => job.step(bench, chunk),
+            Self::Embed(job) => job.step(bench, chunk),
+        }
+    }
+
+    /// Hands the result over.
+    pub(crate) fn finish(self, outcome: Result<(), EngineError>) {
+        match self {
+            Self::Text(job) => job.finish(outcome),
+            Self::Embed(job) => job.finish(outcome),
+        }
+    }
+}
+
 /// One text and what is wanted of it.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct TextJob {
     ids: Vec<u32>,
     purpose: Purpose,
     cache: Option<KvCache>,
@@ -44,7 +92,7 @@ pub(crate) enum Purpose {
     },
 }
 
-impl Job {
+impl TextJob {
     /// `ids` are checked; for a perplexity at least two.
     pub(crate) fn new(ids: Vec<u32>, purpose: Purpose) -> Self {
         Self {
@@ -54,23 +102,15 @@ impl Job {
         }
     }
 
-    /// Whether nobody waits for it any more.
-    pub(crate) fn is_abandoned(&self) -> bool {
+    fn is_abandoned(&self) -> bool {
         match &self.purpose {
             Purpose::Logits { reply, .. } => reply.is_abandoned(),
             Purpose::Perplexity { reply, .. } => reply.is_abandoned(),
         }
     }
 
-    /// Computes the next `chunk` tokens; true when it is through.
-    pub(crate) fn step(
-        &mut self,
-        model: &dyn Model,
-        compute: &Compute,
-        scratch: &mut Scratch,
-        logits: &mut Logits,
-        chunk: usize,
-    ) -> Result<bool, EngineError> {
+    fn step(&mut self, bench: &mut Workbench<'_>, chunk: usize) -> Result<bool, EngineError> {
+        let model = bench.model;
         let cache = self.cache.get_or_insert_with(|| model.new_cache());
         let from = cache.len();
         // Nothing follows the last token of a perplexity, so its logits tell nothing.
@@ -89,8 +129,8 @@ impl Job {
             cache,
             logits: wanted,
         };
-        model.forward(compute, scratch, &mut [entry], logits)?;
-        let logits = logits.all();
+        model.forward(bench.compute, bench.scratch, &mut [entry], bench.logits)?;
+        let logits = bench.logits.all();
         check_finite(logits.iter().copied())?;
         match &mut self.purpose {
             Purpose::Logits { out, .. } if wanted != LogitsOf::None => {
@@ -108,8 +148,7 @@ impl Job {
         Ok(to == n)
     }
 
-    /// Hands the result over.
-    pub(crate) fn finish(self, outcome: Result<(), EngineError>) {
+    fn finish(self, outcome: Result<(), EngineError>) {
         let tokens = self.ids.len();
         match self.purpose {
             Purpose::Logits { out, reply, .. } => reply.send(outcome.map(|()| out)),

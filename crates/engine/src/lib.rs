@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod embed;
 mod engine;
 mod error;
 mod events;
@@ -64,4 +65,4 @@ pub use request::{
 };
 pub use sampling::SamplingOptions;
 pub use speculation::Speculation;
-pub use task::Task;
+pub use task::{Task, TaskHandle};

@@ -17,7 +17,7 @@ use llm_text::Tokenizer;
 
 use crate::error::EngineError;
 use crate::inbox::{Command, Inbox};
-use crate::job::Job;
+use crate::job::{Job, Workbench};
 use crate::load::Clock;
 use crate::prefix_cache::PrefixCache;
 use crate::sequence::{Sequence, SequenceRequest};
@@ -236,13 +236,13 @@ impl Scheduler {
         let Some(job) = self.jobs.front_mut() else {
             return;
         };
-        let done = job.step(
-            &*self.model,
-            &self.compute,
-            &mut self.scratch,
-            &mut self.logits,
-            PREFILL_CHUNK,
-        );
+        let mut bench = Workbench {
+            model: &*self.model,
+            compute: &self.compute,
+            scratch: &mut self.scratch,
+            logits: &mut self.logits,
+        };
+        let done = job.step(&mut bench, PREFILL_CHUNK);
         let outcome = match done {
             Ok(false) => return,
             Ok(true) => Ok(()),

@@ -94,7 +94,29 @@ pub struct Task<T> {
     slot: Arc<Slot<T>>,
 }
 
+/// Cancels a [`Task`] from elsewhere.
+#[derive(Debug)]
+pub struct TaskHandle<T> {
+    slot: Arc<Slot<T>>,
+}
+
+impl<T> TaskHandle<T> {
+    /// Stops the work after the step that is being computed; the task gives [`EngineError::Cancelled`], if it has no result yet.
+    pub fn cancel(&self) {
+        self.slot.lock().abandoned = true;
+        self.slot.fill(Err(EngineError::Cancelled));
+    }
+}
+
 impl<T> Task<T> {
+    /// A way to cancel it.
+    #[must_use]
+    pub fn handle(&self) -> TaskHandle<T> {
+        TaskHandle {
+            slot: Arc::clone(&self.slot),
+        }
+    }
+
     /// Waits on this thread.
     ///
     /// # Errors
@@ -158,6 +180,15 @@ mod tests {
         assert!(!reply.is_abandoned());
         drop(task);
         assert!(reply.is_abandoned());
+    }
+
+    #[test]
+    fn a_cancelled_task_says_so_and_the_engine_learns_of_it() {
+        let (reply, task) = task();
+        task.handle().cancel();
+        assert!(reply.is_abandoned());
+        reply.send(Ok(1));
+        assert!(matches!(task.wait(), Err(EngineError::Cancelled)));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub struct HfFolder {
     generation_config: Option<Value>,
     tokenizer_config: Option<Value>,
     special_tokens_map: Option<Value>,
+    pooling_config: Option<Value>,
     chat_template_jinja: Option<String>,
     tokenizer_json: PathBuf,
     weights: Weights,
@@ -78,6 +79,7 @@ impl HfFolder {
             generation_config: optional("generation_config.json", MAX_CONFIG_LEN)?,
             tokenizer_config: optional("tokenizer_config.json", MAX_TOKENIZER_CONFIG_LEN)?,
             special_tokens_map: optional("special_tokens_map.json", MAX_CONFIG_LEN)?,
+            pooling_config: optional("1_Pooling/config.json", MAX_CONFIG_LEN)?,
             chat_template_jinja,
             tokenizer_json: path.join("tokenizer.json"),
             weights: weights()?,
@@ -107,6 +109,11 @@ impl HfFolder {
     /// `special_tokens_map.json`, an object, if there is one.
     pub fn special_tokens_map(&self) -> Option<&Value> {
         self.special_tokens_map.as_ref()
+    }
+
+    /// `1_Pooling/config.json` of models that embed, an object, if there is one.
+    pub fn pooling_config(&self) -> Option<&Value> {
+        self.pooling_config.as_ref()
     }
 
     /// The text of `chat_template.jinja`, if there is one. It goes before a template in

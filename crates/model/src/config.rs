@@ -23,6 +23,12 @@ pub struct ModelConfig {
     pub context_length: usize,
     /// Epsilon of every RMS norm.
     pub rms_norm_eps: f32,
+    /// What embeddings are multiplied by.
+    pub embedding_scale: f32,
+    /// What attention scores are multiplied by.
+    pub attention_scale: f32,
+    /// How a text becomes one vector.
+    pub pooling: Pooling,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
     /// Long-context change of the rotary frequencies.
@@ -64,6 +70,9 @@ impl ModelConfig {
             n_ff: 0,
             context_length: 0,
             rms_norm_eps: 0.0,
+            embedding_scale: 1.0,
+            attention_scale: 1.0,
+            pooling: Pooling::Unstated,
             rope_theta: 0.0,
             rope_scaling: RopeScaling::None,
             rope_pairing: RopePairing::Half,
@@ -78,6 +87,17 @@ impl ModelConfig {
             all_zero_tensors: Vec::new(),
         }
     }
+}
+
+/// How the vectors of a text's tokens become the vector of the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pooling {
+    /// The model does not say: it was made to generate.
+    Unstated,
+    /// The last token's vector.
+    LastToken,
+    /// Another way, by its name; not computed here.
+    Other(String),
 }
 
 /// Changes of the rotary frequencies for long contexts.

@@ -67,6 +67,14 @@ impl Fields<'_> {
         }
     }
 
+    /// Whether the key is there.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        match self {
+            Self::Json(object) => object.contains_key(key),
+            Self::Gguf(metadata, _) => metadata.get(&self.full_key(key)).is_some(),
+        }
+    }
+
     /// A whole number from 1 to `max`; `None` when absent (or null in JSON).
     pub(crate) fn size(&self, key: &str, max: u64) -> Result<Option<usize>, ModelError> {
         let expected = || format!("a whole number from 1 to {max}");

@@ -21,7 +21,7 @@ mod logits;
 mod rope;
 mod weights;
 
-pub use config::{ModelConfig, RopeScaling};
+pub use config::{ModelConfig, Pooling, RopeScaling};
 pub use decoder::Decoder;
 pub use error::ModelError;
 pub use estimate::resident_bound;
@@ -31,7 +31,9 @@ pub use logits::{Logits, LogitsRow};
 use std::sync::Arc;
 
 use llm_format::ModelFile;
-use llm_kernels::{Compute, QuantizedRows, RopeBlock};
+use llm_kernels::{Compute, RopeBlock};
+
+use linear::ProjectScratch;
 
 /// A loaded model: weights and the way through them.
 pub trait Model: Send + Sync {
@@ -53,6 +55,19 @@ pub trait Model: Send + Sync {
         scratch: &mut Scratch,
         batch: &mut [BatchEntry<'_>],
         logits: &mut Logits,
+    ) -> Result<(), ModelError>;
+
+    /// Appends the tokens as [`forward`](Self::forward) does, and writes what would go into the head instead of what comes out
+    /// of it: the normed hidden states of the positions whose logits the entries ask for, `[rows][n_embd]`.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward)'s.
+    fn hidden_states(
+        &self,
+        compute: &Compute,
+        scratch: &mut Scratch,
+        batch: &mut [BatchEntry<'_>],
+        hidden: &mut Vec<f32>,
     ) -> Result<(), ModelError>;
 }
 
@@ -117,9 +132,10 @@ pub struct Scratch {
     pub(crate) gate: Vec<f32>,
     pub(crate) up: Vec<f32>,
     pub(crate) projected: Vec<f32>,
-    pub(crate) rope: Vec<Arc<RopeBlock>>,
+    /// The tables of every kind of layer.
+    pub(crate) ropes: Vec<Vec<Arc<RopeBlock>>>,
     pub(crate) bytes: Vec<u8>,
-    pub(crate) quantized: QuantizedRows,
+    pub(crate) project: ProjectScratch,
 }
 
 /// How to load.

@@ -106,44 +106,82 @@ impl Linear {
             Self::Dense { weights, .. } => weights.rows,
         }
     }
+}
 
-    /// Whether its products are whole numbers times a [`factor`](Self::factor).
-    pub(crate) fn is_ternary(&self) -> bool {
-        matches!(self, Self::Ternary(_))
+/// A projection with the norm that some models put inside it: `y = W rms_norm(x)`.
+pub(crate) struct Projection {
+    pub(crate) linear: Linear,
+    pub(crate) norm: Option<InputNorm>,
+}
+
+impl Projection {
+    /// Whether its results are whole numbers times a [`factor`](Self::factor).
+    pub(crate) fn gives_products(&self) -> bool {
+        matches!(self.linear, Linear::Ternary(_)) && self.norm.is_none()
     }
 
-    /// What all products of row `row` of `x` are whole multiples of.
-    pub(crate) fn factor(&self, x: &QuantizedRows, row: usize) -> Option<f32> {
-        match self {
-            Self::Ternary(matrix) => Some(matrix.scale() / x.scale(row)),
-            Self::Dense { .. } => None,
+    /// What all results of row `row` of the last [`project`] are whole multiples of, if they are: the rounded input of
+    /// projections without a norm of their own is still in `scratch`.
+    pub(crate) fn factor(&self, scratch: &ProjectScratch, row: usize) -> Option<f32> {
+        match &self.linear {
+            Linear::Ternary(matrix) if self.norm.is_none() => {
+                Some(matrix.scale() / scratch.quantized.scale(row))
+            }
+            _ => None,
         }
     }
 }
 
-/// Several projections of the same input: `outs[i] = linears[i] · x`, each `[n][rows]`.
+/// An RMS norm of a projection's own, over its input.
+pub(crate) struct InputNorm {
+    /// `[cols]`.
+    pub(crate) weight: Vec<f32>,
+    pub(crate) eps: f32,
+}
+
+/// What [`project`] writes between its steps; kept from call to call.
+#[derive(Debug, Default)]
+pub(crate) struct ProjectScratch {
+    normed: Vec<f32>,
+    quantized: QuantizedRows,
+}
+
+/// Several projections of the same input: `outs[i] = projections[i](x)`, each `[n][rows]`.
 ///
-/// The input `[n][cols]` is quantised once for all ternary ones (q, k and v share it, so do gate and up), which then run
-/// in one fork and join.
+/// The input `[n][cols]` is quantised once for all ternary ones without a norm of their own (q, k and v share it, so do gate
+/// and up), which then run in one fork and join.
 pub(crate) fn project(
     compute: &Compute,
-    linears: &[&Linear],
+    projections: &[&Projection],
     x: &[f32],
     n: usize,
-    quantized: &mut QuantizedRows,
+    scratch: &mut ProjectScratch,
     outs: &mut [&mut Vec<f32>],
 ) {
-    let mut ternary: Vec<&TernaryMatrix> = Vec::with_capacity(linears.len());
-    let mut ternary_outs: Vec<&mut [f32]> = Vec::with_capacity(linears.len());
-    for (linear, out) in linears.iter().zip(outs.iter_mut()) {
-        out.resize(n * linear.rows(), 0.0);
-        match linear {
-            Linear::Ternary(matrix) => {
+    let ProjectScratch { normed, quantized } = scratch;
+    let mut ternary: Vec<&TernaryMatrix> = Vec::with_capacity(projections.len());
+    let mut ternary_outs: Vec<&mut [f32]> = Vec::with_capacity(projections.len());
+    for (projection, out) in projections.iter().zip(outs.iter_mut()) {
+        out.resize(n * projection.linear.rows(), 0.0);
+        let input = match &projection.norm {
+            Some(norm) => {
+                normed.resize(x.len(), 0.0);
+                compute.rms_norm(x, &norm.weight, norm.eps, n, normed);
+                normed.as_slice()
+            }
+            None => x,
+        };
+        match &projection.linear {
+            Linear::Ternary(matrix) if projection.norm.is_none() => {
                 ternary.push(matrix);
                 ternary_outs.push(out.as_mut_slice());
             }
+            Linear::Ternary(matrix) => {
+                compute.quantize_rows(input, n, matrix.cols(), quantized);
+                compute.ternary_matmul(matrix, quantized, out);
+            }
             Linear::Dense { weights, scale } => {
-                compute.dense_matmul(&weights.view(), x, n, out);
+                compute.dense_matmul(&weights.view(), input, n, out);
                 if *scale != 1.0 {
                     out.iter_mut().for_each(|y| *y *= scale);
                 }

@@ -5,6 +5,7 @@
 
 mod causal;
 mod demo;
+mod embedding;
 mod gguf;
 mod speculation;
 mod support;

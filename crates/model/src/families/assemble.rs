@@ -5,65 +5,43 @@ use std::sync::Arc;
 use llm_format::ModelFile;
 use llm_kernels::Compute;
 
-use super::{BlockNames, Recipe, TensorNames};
+use super::{ProjectionNorms, Recipe, TensorNames};
 use crate::LoadOptions;
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, RopeScaling};
 use crate::decoder::{Decoder, Layer};
 use crate::error::ModelError;
 use crate::head::Head;
 use crate::kv_cache::KvShape;
-use crate::linear::DenseTensor;
+use crate::linear::{DenseTensor, InputNorm, Projection};
 use crate::rope::RopeTable;
 use crate::weights::{Tally, WeightReader};
 
 pub(super) fn decoder(
-    recipe: Recipe,
+    mut recipe: Recipe,
     file: &ModelFile,
     compute: &Compute,
     options: &LoadOptions,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Decoder, ModelError> {
+    let mut reader = WeightReader::new(file, compute, recipe.rule.clone(), progress);
+    if recipe.config.n_vocab == 0 {
+        recipe.config.n_vocab = reader.rows_of(&weight(recipe.names.embedding))?;
+    }
     let Recipe {
-        mut config,
+        config,
         names,
-        sub_norms,
-        rule,
         tied,
-        rope_factors,
-    } = recipe;
-    let mut reader = WeightReader::new(file, compute, rule, progress);
-    if config.n_vocab == 0 {
-        config.n_vocab = reader.rows_of(&weight(names.embedding))?;
-    }
+        ..
+    } = &recipe;
     let embedding = reader.matrix(&weight(names.embedding), config.n_vocab, config.n_embd)?;
-    let factors = match rope_factors {
-        Some(name) if reader.has(name) => {
-            Some(rope_factor_values(&mut reader, name, config.head_dim)?)
-        }
-        _ => None,
-    };
-    let mut layers: Vec<Layer> = Vec::new();
-    for index in 0..config.n_layer {
-        let prefix = format!("{}{index}.", names.block_prefix);
-        layers.push(layer(
-            &mut reader,
-            &prefix,
-            names.block,
-            sub_norms,
-            &config,
-        )?);
-    }
-    let output_norm = reader.vector(&weight(names.output_norm), config.n_embd)?;
-    let head = head(&mut reader, &names, tied, &embedding, &config)?;
+    let ropes = ropes(&mut reader, &recipe)?;
+    let layers = (0..config.n_layer).map(|index| layer(&mut reader, index, &recipe));
+    let layers: Vec<Layer> = layers.collect::<Result<_, _>>()?;
+    let output_norm = norm(&mut reader, &recipe, names.output_norm, config.n_embd)?;
+    let head = head(&mut reader, names, *tied, &embedding, config)?;
     let tied = head.is_same(&embedding);
     let head = Head::new(head, options.head, compute);
-    let rope = RopeTable::new(
-        config.head_dim,
-        config.rope_theta,
-        config.rope_pairing,
-        &config.rope_scaling,
-        factors.as_deref(),
-    );
+    let mut config = recipe.config;
     fill_counts(
         &mut config,
         reader.tally,
@@ -73,15 +51,12 @@ pub(super) fn decoder(
     let kv_shape = KvShape {
         n_kv_head: config.n_kv_head,
         head_dim: config.head_dim,
-        ternary: layers
-            .iter()
-            .map(|layer| [layer.wk.is_ternary(), layer.wv.is_ternary()])
-            .collect(),
+        ternary: layers.iter().map(Layer::kv_are_products).collect(),
     };
     Ok(Decoder {
         config,
         kv_shape: Arc::new(kv_shape),
-        rope,
+        ropes,
         embedding,
         layers,
         output_norm,
@@ -93,12 +68,24 @@ fn weight(module: &str) -> String {
     format!("{module}.weight")
 }
 
+/// The weights of a norm, `[len]`, whole whatever the file stores.
+fn norm(
+    reader: &mut WeightReader<'_>,
+    recipe: &Recipe,
+    module: &str,
+    len: usize,
+) -> Result<Vec<f32>, ModelError> {
+    let mut values = reader.vector(&weight(module), len)?;
+    if recipe.norms.less_one {
+        values.iter_mut().for_each(|value| *value += 1.0);
+    }
+    Ok(values)
+}
+
 fn layer(
     reader: &mut WeightReader<'_>,
-    prefix: &str,
-    names: &BlockNames,
-    sub_norms: bool,
-    config: &ModelConfig,
+    index: usize,
+    recipe: &Recipe,
 ) -> Result<Layer, ModelError> {
     let ModelConfig {
         n_embd,
@@ -107,27 +94,92 @@ fn layer(
         n_kv_head,
         head_dim,
         ..
-    } = *config;
+    } = recipe.config;
     let (q_width, kv_width) = (n_head * head_dim, n_kv_head * head_dim);
-    let module = |name: &str| format!("{prefix}{name}");
-    let norm = |name: &str| weight(&module(name));
+    let (names, norms) = (recipe.names.block, recipe.norms);
+    let module = |name: &str| format!("{}{index}.{name}", recipe.names.block_prefix);
+    let mut some_norm = |there: bool, name: &str, len| {
+        there
+            .then(|| norm(reader, recipe, &module(name), len))
+            .transpose()
+    };
+    let q_norm = some_norm(norms.q_and_k, names.q_norm, head_dim)?;
+    let k_norm = some_norm(norms.q_and_k, names.k_norm, head_dim)?;
+    let attn_sub_norm = some_norm(norms.sub, names.attn_sub_norm, q_width)?;
+    let attn_post_norm = some_norm(norms.post, names.attn_post_norm, n_embd)?;
+    let ffn_sub_norm = some_norm(norms.sub, names.ffn_sub_norm, n_ff)?;
+    let ffn_post_norm = some_norm(norms.post, names.ffn_post_norm, n_embd)?;
+    let attn_norm = norm(reader, recipe, &module(names.attn_norm), n_embd)?;
+    let ffn_norm = norm(reader, recipe, &module(names.ffn_norm), n_embd)?;
+    let mut projection = |name: &str, rows, cols| {
+        projection(reader, &module(name), recipe.projection_norms, rows, cols)
+    };
     Ok(Layer {
-        attn_norm: reader.vector(&norm(names.attn_norm), n_embd)?,
-        wq: reader.linear(&module(names.q), q_width, n_embd)?,
-        wk: reader.linear(&module(names.k), kv_width, n_embd)?,
-        wv: reader.linear(&module(names.v), kv_width, n_embd)?,
-        attn_sub_norm: sub_norms
-            .then(|| reader.vector(&norm(names.attn_sub_norm), q_width))
-            .transpose()?,
-        wo: reader.linear(&module(names.o), n_embd, q_width)?,
-        ffn_norm: reader.vector(&norm(names.ffn_norm), n_embd)?,
-        gate: reader.linear(&module(names.gate), n_ff, n_embd)?,
-        up: reader.linear(&module(names.up), n_ff, n_embd)?,
-        ffn_sub_norm: sub_norms
-            .then(|| reader.vector(&norm(names.ffn_sub_norm), n_ff))
-            .transpose()?,
-        down: reader.linear(&module(names.down), n_embd, n_ff)?,
+        attn_norm,
+        wq: projection(names.q, q_width, n_embd)?,
+        wk: projection(names.k, kv_width, n_embd)?,
+        wv: projection(names.v, kv_width, n_embd)?,
+        q_norm,
+        k_norm,
+        attn_sub_norm,
+        wo: projection(names.o, n_embd, q_width)?,
+        attn_post_norm,
+        ffn_norm,
+        gate: projection(names.gate, n_ff, n_embd)?,
+        up: projection(names.up, n_ff, n_embd)?,
+        ffn_sub_norm,
+        down: projection(names.down, n_embd, n_ff)?,
+        ffn_post_norm,
+        window: recipe.local.as_ref().and_then(|local| local.window(index)),
+        rope: recipe.local.as_ref().map_or(0, |local| local.rope(index)),
     })
+}
+
+fn projection(
+    reader: &mut WeightReader<'_>,
+    module: &str,
+    norms: Option<ProjectionNorms>,
+    rows: usize,
+    cols: usize,
+) -> Result<Projection, ModelError> {
+    let norm = match norms {
+        Some(ProjectionNorms { suffix, eps }) => Some(InputNorm {
+            weight: reader.vector(&format!("{module}{suffix}"), cols)?,
+            eps,
+        }),
+        None => None,
+    };
+    Ok(Projection {
+        linear: reader.linear(module, rows, cols)?,
+        norm,
+    })
+}
+
+/// The rotary table of all layers, and behind it the one of the local layers that have their own.
+fn ropes(reader: &mut WeightReader<'_>, recipe: &Recipe) -> Result<Vec<RopeTable>, ModelError> {
+    let config = &recipe.config;
+    let factors = match recipe.rope_factors {
+        Some(name) if reader.has(name) => Some(rope_factor_values(reader, name, config.head_dim)?),
+        _ => None,
+    };
+    let mut ropes = vec![RopeTable::new(
+        config.head_dim,
+        config.rope_theta,
+        config.rope_pairing,
+        &config.rope_scaling,
+        factors.as_deref(),
+    )];
+    if let Some(theta) = recipe.local.as_ref().and_then(|local| local.rope_theta) {
+        // Only the layers that see everything are stretched for long contexts.
+        ropes.push(RopeTable::new(
+            config.head_dim,
+            theta,
+            config.rope_pairing,
+            &RopeScaling::None,
+            None,
+        ));
+    }
+    Ok(ropes)
 }
 
 /// The head: a matrix of its own, or the embedding.

@@ -2,8 +2,12 @@
 
 use llm_format::Gguf;
 
-use super::{BlockNames, FAMILIES, Recipe, TensorNames, unsupported};
-use crate::config::{ModelConfig, RopeScaling};
+use super::local_layers::LocalLayers;
+use super::{
+    BlockNames, Defaults, FAMILIES, Family, Norms, ProjectionNorms, Recipe, TensorNames,
+    embedding_scale, rotary, unsupported,
+};
+use crate::config::{ModelConfig, Pooling};
 use crate::error::ModelError;
 use crate::fields::{Fields, MAX_DIMENSION};
 use crate::weights::TernaryRule;
@@ -13,16 +17,20 @@ const ARCHITECTURE: &str = "general.architecture";
 
 const NAMES: BlockNames = BlockNames {
     attn_norm: "attn_norm",
+    q_norm: "attn_q_norm",
+    k_norm: "attn_k_norm",
     q: "attn_q",
     k: "attn_k",
     v: "attn_v",
     attn_sub_norm: "attn_sub_norm",
     o: "attn_output",
+    attn_post_norm: "post_attention_norm",
     ffn_norm: "ffn_norm",
     gate: "ffn_gate",
     up: "ffn_up",
     ffn_sub_norm: "ffn_sub_norm",
     down: "ffn_down",
+    ffn_post_norm: "post_ffw_norm",
 };
 
 pub(super) fn recipe(gguf: &Gguf) -> Result<Recipe, ModelError> {
@@ -45,12 +53,14 @@ pub(super) fn recipe(gguf: &Gguf) -> Result<Recipe, ModelError> {
         .size("attention.head_count_kv", n_head as u64)?
         .unwrap_or(n_head);
     let head_dim = head_dim(&fields, n_embd, n_head)?;
-    let config = ModelConfig {
+    refuse_what_is_not_computed(&fields)?;
+    let n_layer = fields.layers("block_count")?;
+    let mut config = ModelConfig {
         architecture: architecture.to_owned(),
         // 0: as many as the embedding has rows.
         n_vocab: fields.size("vocab_size", MAX_DIMENSION)?.unwrap_or(0),
         n_embd,
-        n_layer: fields.layers("block_count")?,
+        n_layer,
         n_head,
         n_kv_head,
         head_dim,
@@ -62,12 +72,17 @@ pub(super) fn recipe(gguf: &Gguf) -> Result<Recipe, ModelError> {
             .positive("attention.layer_norm_rms_epsilon")?
             .ok_or_else(|| fields.missing("attention.layer_norm_rms_epsilon"))?
             as f32,
-        rope_theta: fields.positive("rope.freq_base")?.unwrap_or(10_000.0),
-        rope_scaling: rope_scaling(&fields)?,
+        embedding_scale: embedding_scale(family, n_embd),
+        pooling: pooling(&fields)?,
+        rope_theta: fields
+            .positive("rope.freq_base")?
+            .unwrap_or(Defaults::LLAMA.rope_theta),
+        rope_scaling: rotary::scaling_of_gguf(&fields)?,
         rope_pairing: family.gguf_pairing,
         activation: family.activation,
         ..ModelConfig::uncounted()
     };
+    config.attention_scale = attention_scale(&fields, family, &config)?;
     if n_head % n_kv_head != 0 {
         return Err(fields.invalid(
             "attention.head_count_kv",
@@ -75,6 +90,11 @@ pub(super) fn recipe(gguf: &Gguf) -> Result<Recipe, ModelError> {
             format!("a divisor of {n_head}"),
         ));
     }
+    let has_projection_norms = gguf.tensor("blk.0.attn_q_norm_in.weight").is_some();
+    let projection_norms = has_projection_norms.then_some(ProjectionNorms {
+        suffix: "_norm_in.weight",
+        eps: config.rms_norm_eps,
+    });
     Ok(Recipe {
         config,
         names: TensorNames {
@@ -84,7 +104,12 @@ pub(super) fn recipe(gguf: &Gguf) -> Result<Recipe, ModelError> {
             output_norm: "output_norm",
             head: "output",
         },
-        sub_norms: family.sub_norms,
+        norms: Norms {
+            less_one: false,
+            ..family.norms
+        },
+        projection_norms,
+        local: LocalLayers::of_gguf(family, &fields, n_layer)?,
         rule: TernaryRule::by_type(),
         tied: None,
         rope_factors: Some("rope_freqs.weight"),
@@ -122,15 +147,47 @@ fn head_dim(fields: &Fields<'_>, n_embd: usize, n_head: usize) -> Result<usize, 
     }
 }
 
-fn rope_scaling(fields: &Fields<'_>) -> Result<RopeScaling, ModelError> {
-    match fields.text("rope.scaling.type")? {
-        None | Some("none") => Ok(RopeScaling::None),
-        Some("linear") => {
-            let factor = fields.positive("rope.scaling.factor")?.unwrap_or(1.0);
-            Ok(RopeScaling::Linear { factor })
-        }
-        Some(other) => {
-            Err(fields.unsupported("rope.scaling.type", other, "only none and linear are"))
+/// What every score is multiplied by: stated, or `head_dim ^ -1/2`. The largest Gemma 3, which its depth alone tells apart,
+/// takes the even share of the residual stream for the width.
+fn attention_scale(
+    fields: &Fields<'_>,
+    family: &Family,
+    config: &ModelConfig,
+) -> Result<f32, ModelError> {
+    const LAYERS_OF_GEMMA3_27B: usize = 62;
+    if let Some(scale) = fields.positive("attention.scale")? {
+        return Ok(scale as f32);
+    }
+    let even_share = family.scaled_embedding && config.n_layer == LAYERS_OF_GEMMA3_27B;
+    let width = if even_share {
+        config.n_embd / config.n_head
+    } else {
+        config.head_dim
+    };
+    Ok(1.0 / (width as f32).sqrt())
+}
+
+fn refuse_what_is_not_computed(fields: &Fields<'_>) -> Result<(), ModelError> {
+    const CAUSAL: &str = "attention.causal";
+    if fields.has(CAUSAL) && !fields.flag(CAUSAL)? {
+        return Err(fields.unsupported(CAUSAL, false, "only causal attention is"));
+    }
+    for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
+        if let Some(cap) = fields.number(key)?
+            && cap != 0.0
+        {
+            return Err(fields.unsupported(key, cap, "only uncapped logits are"));
         }
     }
+    Ok(())
+}
+
+fn pooling(fields: &Fields<'_>) -> Result<Pooling, ModelError> {
+    Ok(match fields.number("pooling_type")? {
+        None | Some(0.0) => Pooling::Unstated,
+        Some(1.0) => Pooling::Other("mean".to_owned()),
+        Some(2.0) => Pooling::Other("cls".to_owned()),
+        Some(3.0) => Pooling::LastToken,
+        Some(other) => Pooling::Other(format!("pooling type {other}")),
+    })
 }

@@ -4,8 +4,11 @@ use llm_format::HfFolder;
 use llm_kernels::Activation;
 use serde_json::{Map, Value};
 
-use super::{FAMILIES, Family, Recipe, TensorNames, unsupported};
-use crate::config::{ModelConfig, RopeScaling};
+use super::local_layers::LocalLayers;
+use super::{
+    FAMILIES, Family, ProjectionNorms, Recipe, TensorNames, embedding_scale, rotary, unsupported,
+};
+use crate::config::{ModelConfig, Pooling};
 use crate::error::ModelError;
 use crate::fields::{Fields, MAX_DIMENSION};
 use crate::weights::{ScaleDirection, TernaryRule};
@@ -34,20 +37,28 @@ pub(super) fn recipe(folder: &HfFolder) -> Result<Recipe, ModelError> {
             format!("a divisor of {n_head}"),
         ));
     }
-    for key in ["attention_bias", "mlp_bias"] {
+    for (key, only) in [
+        ("attention_bias", "only projections without biases are"),
+        ("mlp_bias", "only projections without biases are"),
+        ("use_bidirectional_attention", "only causal attention is"),
+    ] {
         if fields.flag(key)? {
-            return Err(fields.unsupported(key, true, "only projections without biases are"));
+            return Err(fields.unsupported(key, true, only));
         }
     }
-    let (rope_theta, rope_scaling) = rope(&fields, object)?;
+    refuse_soft_caps(&fields)?;
+    let (rope_theta, rope_scaling) =
+        rotary::of_config(&fields, object, family.defaults.rope_theta)?;
+    let n_layer = fields.layers("num_hidden_layers")?;
+    let head_dim = head_dim(&fields, family, n_embd, n_head)?;
     let config = ModelConfig {
         architecture,
         n_vocab: fields.required_size("vocab_size")?,
         n_embd,
-        n_layer: fields.layers("num_hidden_layers")?,
+        n_layer,
         n_head,
         n_kv_head,
-        head_dim: head_dim(&fields, n_embd, n_head)?,
+        head_dim,
         n_ff: fields.required_size("intermediate_size")?,
         context_length: fields
             .size("max_position_embeddings", u64::MAX)?
@@ -55,6 +66,9 @@ pub(super) fn recipe(folder: &HfFolder) -> Result<Recipe, ModelError> {
         rms_norm_eps: fields
             .positive("rms_norm_eps")?
             .ok_or_else(|| fields.missing("rms_norm_eps"))? as f32,
+        embedding_scale: embedding_scale(family, n_embd),
+        attention_scale: attention_scale(&fields, family, head_dim)?,
+        pooling: pooling(folder)?,
         rope_theta,
         rope_scaling,
         rope_pairing: llm_kernels::RopePairing::Half,
@@ -65,20 +79,49 @@ pub(super) fn recipe(folder: &HfFolder) -> Result<Recipe, ModelError> {
         Some(_) => Some(fields.flag("tie_word_embeddings")?),
         None => None,
     };
+    // Models that only embed are saved without their head, and without the prefix that sets the body apart from it.
+    let names = if folder.tensor("embed_tokens.weight").is_some() {
+        names(family, ["layers.", "embed_tokens", "norm"])
+    } else {
+        names(
+            family,
+            ["model.layers.", "model.embed_tokens", "model.norm"],
+        )
+    };
+    let first_norm = format!("{}0.{}.norm.weight", names.block_prefix, names.block.q);
+    let mut rule = ternary_rule(object, family)?;
+    let projection_norms = if folder.tensor(&first_norm).is_some() {
+        // What has such norms was trained to be ternary, whether or not config.json says so.
+        rule.master = true;
+        Some(ProjectionNorms {
+            suffix: ".norm.weight",
+            eps: config.rms_norm_eps,
+        })
+    } else {
+        stated_projection_norms(object)?
+    };
     Ok(Recipe {
+        local: LocalLayers::of_config(family, object, n_layer)?,
         config,
-        names: TensorNames {
-            block_prefix: "model.layers.",
-            block: family.hf_names,
-            embedding: "model.embed_tokens",
-            output_norm: "model.norm",
-            head: "lm_head",
-        },
-        sub_norms: family.sub_norms,
-        rule: ternary_rule(object, family)?,
+        names,
+        norms: family.norms,
+        projection_norms,
+        rule,
         tied,
         rope_factors: None,
     })
+}
+
+/// `body`: the prefix of the blocks, the embedding and the last norm.
+fn names(family: &Family, body: [&'static str; 3]) -> TensorNames {
+    let [block_prefix, embedding, output_norm] = body;
+    TensorNames {
+        block_prefix,
+        block: family.hf_names,
+        embedding,
+        output_norm,
+        head: "lm_head",
+    }
 }
 
 /// By `architectures`, else by `model_type` (some folders give a class of their own a borrowed type).
@@ -113,10 +156,16 @@ fn family(
         .ok_or_else(|| unsupported(model_type))
 }
 
-/// The width of a head: stated, or the even share of the residual stream.
-fn head_dim(fields: &Fields<'_>, n_embd: usize, n_head: usize) -> Result<usize, ModelError> {
-    let head_dim = match fields.size("head_dim", MAX_DIMENSION)? {
-        Some(stated) => stated,
+/// The width of a head: stated, the family's, or the even share of the residual stream.
+fn head_dim(
+    fields: &Fields<'_>,
+    family: &Family,
+    n_embd: usize,
+    n_head: usize,
+) -> Result<usize, ModelError> {
+    let stated = fields.size("head_dim", MAX_DIMENSION)?;
+    let head_dim = match stated.or(family.defaults.head_dim) {
+        Some(width) => width,
         None if n_embd.is_multiple_of(n_head) => n_embd / n_head,
         None => {
             return Err(fields.invalid(
@@ -133,75 +182,61 @@ fn head_dim(fields: &Fields<'_>, n_embd: usize, n_head: usize) -> Result<usize, 
     }
 }
 
+/// `query_pre_attn_scalar ^ -1/2` where the family has one, else `head_dim ^ -1/2`.
+fn attention_scale(
+    fields: &Fields<'_>,
+    family: &Family,
+    head_dim: usize,
+) -> Result<f32, ModelError> {
+    let scalar = match family.defaults.query_scalar {
+        Some(default) => fields.positive("query_pre_attn_scalar")?.unwrap_or(default) as f32,
+        None => head_dim as f32,
+    };
+    Ok(1.0 / scalar.sqrt())
+}
+
+fn refuse_soft_caps(fields: &Fields<'_>) -> Result<(), ModelError> {
+    for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
+        if let Some(cap) = fields.number(key)? {
+            return Err(fields.unsupported(key, cap, "only uncapped logits are"));
+        }
+    }
+    Ok(())
+}
+
+/// What the folder's sentence-transformers files say of pooling.
+fn pooling(folder: &HfFolder) -> Result<Pooling, ModelError> {
+    let Some(Value::Object(object)) = folder.pooling_config() else {
+        return Ok(Pooling::Unstated);
+    };
+    const PREFIX: &str = "pooling_mode_";
+    let fields = Fields::Json(object);
+    let mut modes = Vec::new();
+    for key in object.keys().filter(|key| key.starts_with(PREFIX)) {
+        if fields.flag(key)? {
+            modes.push(&key[PREFIX.len()..]);
+        }
+    }
+    Ok(match modes.as_slice() {
+        [] => Pooling::Unstated,
+        ["lasttoken"] => Pooling::LastToken,
+        others => Pooling::Other(others.join(" and ")),
+    })
+}
+
 fn activation(fields: &Fields<'_>, family: &Family) -> Result<Activation, ModelError> {
-    match fields.text("hidden_act")? {
+    // Gemma calls it by another name.
+    let key = match fields.text("hidden_act")? {
+        Some(_) => "hidden_act",
+        None => "hidden_activation",
+    };
+    match fields.text(key)? {
         None => Ok(family.activation),
         Some("silu" | "swish") => Ok(Activation::Silu),
         Some("relu2") => Ok(Activation::Relu2),
         Some("gelu_pytorch_tanh") => Ok(Activation::GeluTanh),
-        Some(other) => Err(fields.unsupported(
-            "hidden_act",
-            other,
-            "only silu, relu2 and gelu_pytorch_tanh are",
-        )),
-    }
-}
-
-/// Base and scaling of the rotary frequencies: `rope_theta` and `rope_scaling`, or both in `rope_parameters`.
-fn rope(
-    fields: &Fields<'_>,
-    object: &Map<String, Value>,
-) -> Result<(f64, RopeScaling), ModelError> {
-    let nested = |key: &'static str| match object.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Object(inner)) => Ok(Some(inner)),
-        Some(value) => Err(fields.invalid(key, value, "an object or null")),
-    };
-    let parameters = nested("rope_parameters")?;
-    let stated = match parameters {
-        Some(inner) => Fields::Json(inner).positive("rope_theta")?,
-        None => None,
-    };
-    let theta = match stated {
-        Some(theta) => theta,
-        None => fields.positive("rope_theta")?.unwrap_or(10_000.0),
-    };
-    let scaling = match nested("rope_scaling")?.or(parameters) {
-        Some(inner) => rope_scaling(&Fields::Json(inner))?,
-        None => RopeScaling::None,
-    };
-    Ok((theta, scaling))
-}
-
-fn rope_scaling(fields: &Fields<'_>) -> Result<RopeScaling, ModelError> {
-    let needed = |key: &str| fields.positive(key)?.ok_or_else(|| fields.missing(key));
-    let kind = match fields.text("rope_type")? {
-        Some(kind) => Some(kind),
-        None => fields.text("type")?,
-    };
-    match kind {
-        None | Some("default") => Ok(RopeScaling::None),
-        Some("linear") => Ok(RopeScaling::Linear {
-            factor: needed("factor")?,
-        }),
-        Some("llama3") => {
-            let (low, high) = (needed("low_freq_factor")?, needed("high_freq_factor")?);
-            if low >= high {
-                return Err(fields.invalid(
-                    "high_freq_factor",
-                    high,
-                    format!("more than low_freq_factor, {low}"),
-                ));
-            }
-            Ok(RopeScaling::Llama3 {
-                factor: needed("factor")?,
-                low,
-                high,
-                original_context: needed("original_max_position_embeddings")?,
-            })
-        }
         Some(other) => {
-            Err(fields.unsupported("rope_scaling", other, "only default, linear and llama3 are"))
+            Err(fields.unsupported(key, other, "only silu, relu2 and gelu_pytorch_tanh are"))
         }
     }
 }
@@ -234,13 +269,6 @@ fn ternary_rule(object: &Map<String, Value>, family: &Family) -> Result<TernaryR
         None | Some("offline" | "online") => {}
         Some(other) => return Err(fields.invalid("quantization_mode", other, "offline or online")),
     }
-    if fields.flag("use_rms_norm")? {
-        return Err(fields.unsupported(
-            "use_rms_norm",
-            true,
-            "norms inside the projections are not",
-        ));
-    }
     let direction = match fields.text("linear_class")? {
         None | Some("bitlinear") => ScaleDirection::Divide,
         Some("autobitlinear") => ScaleDirection::Multiply,
@@ -253,6 +281,23 @@ fn ternary_rule(object: &Map<String, Value>, family: &Family) -> Result<TernaryR
         scale: Some(direction),
         skip: skipped_modules(&fields, inner)?,
     })
+}
+
+/// `use_rms_norm` of `quantization_config`.
+fn stated_projection_norms(
+    object: &Map<String, Value>,
+) -> Result<Option<ProjectionNorms>, ModelError> {
+    let Some(Value::Object(inner)) = object.get("quantization_config") else {
+        return Ok(None);
+    };
+    let fields = Fields::Json(inner);
+    if !fields.flag("use_rms_norm")? {
+        return Ok(None);
+    }
+    Ok(Some(ProjectionNorms {
+        suffix: ".rms_norm.weight",
+        eps: fields.positive("rms_norm_eps")?.unwrap_or(1e-6) as f32,
+    }))
 }
 
 fn skipped_modules(

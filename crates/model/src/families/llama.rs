@@ -2,7 +2,7 @@
 
 use llm_kernels::{Activation, RopePairing};
 
-use super::{BlockNames, Family, bitnet};
+use super::{BlockNames, Family, Norms, bitnet};
 
 pub(super) const LLAMA: Family = Family {
     hf_architectures: &["LlamaForCausalLM"],
@@ -11,9 +11,9 @@ pub(super) const LLAMA: Family = Family {
     hf_names: &BlockNames {
         ..*bitnet::BITNET.hf_names
     },
-    sub_norms: false,
+    norms: Norms::LLAMA,
     activation: Activation::Silu,
     // Converters permute the query and key rows of this architecture so that rotated pairs lie side by side.
     gguf_pairing: RopePairing::Adjacent,
-    master_weights: false,
+    ..bitnet::BITNET
 };
