@@ -97,10 +97,13 @@ export class BitNetModel {
       turns?.push({ role: 'user', content: fillTemplate(given.template, asked) }, { role: 'assistant', content: text });
       return this.#resultOf(done, text, performance.now() - startedAt, joules && { joules: joules() });
     };
-    const stream = new TextStream({ start, complete, signal: given.signal, onToken: given.onToken, onSettled: () => {
+    // A signal that is aborted already settles the stream before the constructor returns.
+    let stream;
+    const onSettled = () => {
       this.#live.delete(stream);
       finishTurn();
-    } });
+    };
+    stream = new TextStream({ start, complete, signal: given.signal, onToken: given.onToken, onSettled });
     if (!stream.settled) this.#live.add(stream);
     if (turns !== null) {
       // Asking for its result reads a stream that nobody reads: an answer left lying would block the conversation.
