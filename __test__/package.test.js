@@ -112,7 +112,7 @@ test('without the native half importing works, and loading says what to do', asy
   const { stdout, stderr } = await runModule(source);
   const lines = stdout.trim().split('\n');
   assert.equal(lines[0], 'true', stderr);
-  assert.match(lines[1], /^NATIVE_BINDING_MISSING .*npm run build/);
+  assert.match(lines[1], /^NATIVE_BINDING_MISSING .*npm install --no-save/);
   assert.match(lines[2], /^NATIVE_BINDING_MISSING .*BitNet\.cpp not installed\. Run build first or set autoBuild: true/);
   assert.match(lines[3], /^NATIVE_BINDING_MISSING /);
   assert.equal(lines[4], 'false');

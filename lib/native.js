@@ -1,53 +1,59 @@
 // The native binding, loaded on first use: importing the package never throws, whatever the platform.
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { ModelError } from './errors.js';
 import { PACKAGE_ROOT } from './paths.js';
+import { binaryName, libc, packageName, PLATFORMS, platformName } from './platforms.js';
 
 const require = createRequire(import.meta.url);
 let binding;
 
-/** glibc tells its version to diagnostic reports; musl does not. Looking up the network would only slow the report down. */
-function isMusl() {
-  const { excludeNetwork } = process.report;
-  process.report.excludeNetwork = true;
-  const { header } = process.report.getReport();
-  process.report.excludeNetwork = excludeNetwork;
-  return header.glibcVersionRuntime === undefined;
-}
-
-/** What this machine is called in file and package names: `linux-x64-gnu`, `darwin-arm64`, `win32-x64-msvc`. */
-function platformName() {
-  const { platform, arch } = process;
-  if (platform === 'linux') return `linux-${arch}-${isMusl() ? 'musl' : 'gnu'}`;
-  return platform === 'win32' ? `win32-${arch}-msvc` : `${platform}-${arch}`;
-}
-
 /** Where a build of a checkout puts the addon. */
-export const addonPath = (platform = platformName()) => path.join(PACKAGE_ROOT, 'native', `llm-runner-router.${platform}.node`);
+export const addonPath = (platform = platformName()) => path.join(PACKAGE_ROOT, 'native', binaryName(platform));
+
+const ownVersion = () => JSON.parse(readFileSync(path.join(PACKAGE_ROOT, 'package.json'), 'utf8')).version;
+
+/** The engine of the platform's package; throws where it is missing, of another version, or no addon for this machine. */
+function requirePackage(name) {
+  const { version } = require(`${name}/package.json`);
+  if (version !== ownVersion()) throw new Error(`it is of version ${version}`);
+  return require(name);
+}
+
+/** NATIVE_BINDING_MISSING: what this machine is, what was looked for, and the one command that mends it. */
+function missing(platform, cause) {
+  const machine = `${platform} (${[libc(), `Node ${process.version}`].filter(Boolean).join(', ')})`;
+  const expected = PLATFORMS[platform] && `${packageName(platform)}@${ownVersion()}`;
+  // The first line tells what failed; those below it who asked.
+  const [reason] = String(cause.message).split('\n');
+  let message = `The native engine for ${machine} is not there: ${reason}.`;
+  let command;
+  if (existsSync(path.join(PACKAGE_ROOT, 'Cargo.toml'))) command = 'npm run build';
+  else if (expected) {
+    command = `npm install --no-save --force ${expected}`;
+    message += ` It comes in the package ${expected}, which npm leaves out where optional dependencies are omitted or a lock file of another platform is used.`;
+  } else message += ` There are packages for ${Object.keys(PLATFORMS).join(', ')}; for others build it in a checkout of the repository with \`npm run build\`.`;
+  if (command) message += ` Run \`${command}\`.`;
+  const details = { platform, libc: libc(), node: process.version, package: expected ?? null, command: command ?? null };
+  return new ModelError(message, 'NATIVE_BINDING_MISSING', details, { cause });
+}
 
 /** The native module; throws NATIVE_BINDING_MISSING with the cure where there is none for this machine. */
 export function native() {
   if (binding) return binding;
   const platform = platformName();
   const failures = [];
-  for (const candidate of [addonPath(platform), `llm-runner-router-${platform}`]) {
+  for (const load of [() => require(addonPath(platform)), () => requirePackage(packageName(platform))]) {
     try {
-      binding = require(candidate);
+      binding = load();
       return binding;
     } catch (error) {
       failures.push(error);
     }
   }
   // A file that is there and cannot be loaded tells more than one that is missing.
-  const cause = failures.find((error) => error.code !== 'MODULE_NOT_FOUND') ?? failures[0];
-  throw new ModelError(
-    `The native engine for ${platform} is not there (${String(cause.message).split('\n')[0]}). ` +
-      'In a checkout run `npm run build`; in an installed package reinstall without `--no-optional`.',
-    'NATIVE_BINDING_MISSING',
-    { platform },
-    { cause },
-  );
+  throw missing(platform, failures.find((error) => error.code !== 'MODULE_NOT_FOUND') ?? failures[1]);
 }
 
 /** True when the engine can be used on this machine. */

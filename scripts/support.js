@@ -19,14 +19,14 @@ export const say = (line) => process.stderr.write(`${line}\n`);
  * Runs a program in the package's folder; throws when it fails. Its output is shown, or returned with `capture`.
  * @param {string} program
  * @param {string[]} args
- * @param {{ capture?: boolean, env?: Record<string, string> }} [options] `env`: variables besides those of this process
+ * @param {{ capture?: boolean, env?: Record<string, string>, cwd?: string, quiet?: boolean }} [options] `env`: variables besides those of this process
  */
-export function run(program, args, { capture = false, env = {} } = {}) {
-  say(`$ ${[program, ...args].join(' ')}`);
+export function run(program, args, { capture = false, env = {}, cwd = ROOT, quiet = false } = {}) {
+  if (!quiet) say(`$ ${[program, ...args].join(' ')}`);
   // npm is a script on Windows, which only a shell can start.
   const shell = process.platform === 'win32' && program === 'npm';
   const stdio = ['ignore', capture ? 'pipe' : 'inherit', 'inherit'];
-  const { status, error, stdout } = spawnSync(program, args, { cwd: ROOT, env: { ...process.env, ...env }, stdio, shell, encoding: 'utf8', maxBuffer: 1 << 28 });
+  const { status, error, stdout } = spawnSync(program, args, { cwd, env: { ...process.env, ...env }, stdio, shell, encoding: 'utf8', maxBuffer: 1 << 28 });
   if (error?.code === 'ENOENT') throw new Error(`${program} was not found${program === 'cargo' ? ': install Rust from https://rustup.rs' : ''}`);
   if (error) throw error;
   if (status !== 0) throw new Error(`${path.basename(program)} ${args[0]} failed with exit code ${status}`);
