@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use llm_kernels::{Compute, Kernels};
-use llm_model::{BatchEntry, Logits, Model, ModelError, Scratch};
+use llm_model::{BatchEntry, KvCache, Logits, Model, ModelError, Scratch};
 use llm_text::Tokenizer;
 
 use crate::error::EngineError;
@@ -113,9 +113,9 @@ impl Scheduler {
         self.waiting
             .retain(|request| !request.outbox.is_cancelled());
         self.jobs.retain(|job| !job.is_abandoned());
-        let caches: usize = self.running.iter().map(Sequence::cache_bytes).sum();
-        self.kv_bytes
-            .store(caches + self.prefix_cache.bytes(), Ordering::Relaxed);
+        let running = self.running.iter().map(Sequence::cache);
+        let usage = KvCache::usage(running.chain(self.prefix_cache.caches()));
+        self.kv_bytes.store(usage.bytes, Ordering::Relaxed);
         // Told last: a reader that sees the end may look at the memory, or ask on, at once.
         for (outbox, end) in ends {
             outbox.finish(end);

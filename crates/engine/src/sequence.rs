@@ -95,9 +95,9 @@ impl Sequence {
         self.tokens.len() - self.cache.len()
     }
 
-    /// Bytes of its cache.
-    pub(crate) fn cache_bytes(&self) -> usize {
-        self.cache.bytes()
+    /// Its keys and values.
+    pub(crate) fn cache(&self) -> &KvCache {
+        &self.cache
     }
 
     /// Puts guesses behind the token that is due, at most `limit` of them; true when there are any. They stay until
@@ -287,7 +287,7 @@ impl Sequence {
                 seed: self.seed,
                 token_ids: self.generated,
             });
-        prefix_cache.put(self.tokens, self.n_prompt, self.cache);
+        prefix_cache.put(self.tokens, self.cache);
         (self.outbox, end)
     }
 

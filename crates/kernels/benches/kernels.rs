@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use llm_kernels::{
-    AttentionSpec, Compute, DenseMatrix, DenseType, Isa, KV_BLOCK, Kernels, KvPlane, KvView,
+    AttentionSpec, Compute, DenseMatrix, DenseType, Isa, KV_BLOCK, Kernels, KvBlock, KvView,
     QuantizedRows, RopeBlock, RopePairing, TernaryMatrix, pack_hf, pack_i2s,
 };
 
@@ -351,22 +351,25 @@ fn prefill_attention_at_2048<const CODED: bool>(bencher: Bencher, setup: &Setup)
     );
 }
 
-/// Keys or values of one layer and the whole context.
-fn cached(kind: Cached, seed: u64) -> Vec<KvPlane> {
+/// Keys and values of all layers and the whole context; each layer's in planes of its own.
+fn cache(kind: Cached) -> Vec<Arc<KvBlock>> {
     const FACTOR: f32 = 0.003;
-    let bytes = random_bytes(2 * 640 * KV_BLOCK, seed);
-    let numbers = bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|&b| f32::from(i16::from_le_bytes(b) / 4));
-    let rows: Vec<f32> = numbers.map(|x| x * FACTOR).collect();
+    let rows = |plane| {
+        let bytes = random_bytes(2 * 640 * KV_BLOCK, plane as u64 + 1);
+        let numbers = bytes.as_chunks().0.iter();
+        let rows = numbers.map(|&b| f32::from(i16::from_le_bytes(b) / 4) * FACTOR);
+        rows.collect::<Vec<f32>>()
+    };
+    let planes: Vec<Vec<f32>> = (0..2 * LAYERS).map(rows).collect();
     let block = |_| {
-        let mut plane = KvPlane::new(5, 128, kind == Cached::Codes).expect("memory");
-        for (at, row) in rows.chunks_exact(640).enumerate() {
-            plane.write(at, row, Some(FACTOR)).expect("memory");
+        let coded = [kind == Cached::Codes; 2 * LAYERS];
+        let mut block = KvBlock::new(5, 128, &coded).expect("memory");
+        for (plane, rows) in planes.iter().enumerate() {
+            for (at, row) in rows.chunks_exact(640).enumerate() {
+                block.write(plane, at, row, Some(FACTOR)).expect("memory");
+            }
         }
-        plane
+        Arc::new(block)
     };
     (0..CONTEXT / KV_BLOCK).map(block).collect()
 }
@@ -379,9 +382,7 @@ fn attention(bencher: Bencher, setup: Setup, n: usize, kind: Cached) {
         scale: 0.088,
         window: None,
     };
-    let layers: Vec<_> = (0..LAYERS as u64)
-        .map(|layer| (cached(kind, 2 * layer), cached(kind, 2 * layer + 1)))
-        .collect();
+    let blocks = cache(kind);
     let angles = |block| {
         let angle = move |pair, place| {
             let angle = (block * KV_BLOCK + place) as f32 / (1 + pair) as f32;
@@ -394,10 +395,10 @@ fn attention(bencher: Bencher, setup: Setup, n: usize, kind: Cached) {
     let compute = setup.compute();
     let mut out = vec![0.0; q.len()];
     bencher.bench_local(|| {
-        for (k, v) in &layers {
+        for layer in 0..LAYERS {
             let view = KvView {
-                k: k.iter().collect(),
-                v: v.iter().collect(),
+                blocks: &blocks,
+                planes: [2 * layer, 2 * layer + 1],
                 first_pos: CONTEXT - n,
                 n,
             };

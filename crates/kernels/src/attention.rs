@@ -7,19 +7,20 @@
 mod pass;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::Compute;
 use crate::compute::FORK_ELEMENTS;
 use crate::disjoint::DisjointMut;
-use crate::kv::{KV_BLOCK, KvPlane};
+use crate::kv::{HeadRows, KV_BLOCK, KvBlock};
 use crate::kv_read::ColumnRows;
 use crate::rope::{RopeBlock, rotate};
 use crate::simd::LANES;
 
-use pass::{Part, Pass, Share, in_block, tiles};
+use pass::{Part, Pass, in_block, tiles};
 
-/// Positions whose keys are rotated at a time: with heads of 128 they fill half of the first cache.
-const KEY_TILE: usize = 32;
+/// Positions whose keys are rotated at a time: with heads of 128, they and what they are made of stay in the first cache.
+const KEY_TILE: usize = 16;
 
 /// Queries of one key and value head that share what one thread reads from the cache.
 const QUERIES: usize = 64;
@@ -36,18 +37,26 @@ const FORK_PRODUCTS: usize = 128 * 1024;
 /// Elements of a softmax below which a fork costs more than it saves.
 const FORK_SOFTMAX: usize = FORK_ELEMENTS / 4;
 
-/// One sequence's part of an attention: its cached keys and values of one layer, its last tokens' among them.
-///
-/// Block `b` holds the positions `64 b..64 (b + 1)`.
+/// One sequence's part of an attention.
 pub struct KvView<'a> {
-    /// Blocks of keys, not rotated.
-    pub k: Vec<&'a KvPlane>,
-    /// Blocks of values.
-    pub v: Vec<&'a KvPlane>,
+    /// Block `b` holds the positions `64 b..64 (b + 1)`, the attending tokens' among them.
+    pub blocks: &'a [Arc<KvBlock>],
+    /// The plane of the layer's keys, not rotated, and that of its values.
+    pub planes: [usize; 2],
     /// The position of the first token that attends.
     pub first_pos: usize,
     /// Tokens that attend, each to the positions up to its own.
     pub n: usize,
+}
+
+impl<'a> KvView<'a> {
+    fn keys(&self, block: usize, kv_head: usize) -> HeadRows<'a> {
+        self.blocks[block].head(self.planes[0], kv_head)
+    }
+
+    fn values(&self, block: usize, kv_head: usize) -> HeadRows<'a> {
+        self.blocks[block].head(self.planes[1], kv_head)
+    }
 }
 
 /// The shape of an attention layer.
@@ -90,19 +99,18 @@ impl Compute {
     ///
     /// # Panics
     /// When lengths and shape do not fit.
-    pub fn attention<R: AsRef<RopeBlock> + Sync>(
+    pub fn attention(
         &self,
         q: &[f32],
         sequences: &[KvView<'_>],
-        rope: &[R],
+        rope: &[Arc<RopeBlock>],
         spec: &AttentionSpec,
         out: &mut [f32],
     ) {
         check(q, sequences, rope.len(), spec, out);
-        let rope: Vec<&RopeBlock> = rope.iter().map(AsRef::as_ref).collect();
         let out = DisjointMut::new(out);
         let run = |pass: &Pass<'_>| {
-            let (compute, rope) = (self, rope.as_slice());
+            let compute = self;
             Run {
                 compute,
                 spec,
@@ -136,7 +144,7 @@ struct Run<'a> {
     compute: &'a Compute,
     spec: &'a AttentionSpec,
     pass: &'a Pass<'a>,
-    rope: &'a [&'a RopeBlock],
+    rope: &'a [Arc<RopeBlock>],
 }
 
 impl Run<'_> {
@@ -165,7 +173,7 @@ impl Run<'_> {
                     row.copy_from_slice(&q[at..at + spec.head_dim]);
                     padding.fill(0.0);
                     let position = part.position(spec, query);
-                    let rope = self.rope[position / KV_BLOCK];
+                    let rope = &self.rope[position / KV_BLOCK];
                     let (cos, sin) = rope.row(position % KV_BLOCK);
                     rotate(&mut row[..2 * cos.len()], cos, sin, rope.pairing());
                 }
@@ -177,66 +185,98 @@ impl Run<'_> {
     fn score(&self, queries: &[f32], scores: &mut [f32]) {
         let spec = self.spec;
         let scores = DisjointMut::new(scores);
-        let items = |part: &Part<'_>| {
-            part.blocks().len() * spec.n_kv_head * part.queries(spec).div_ceil(QUERIES)
+        let blocks = |part: &Part<'_>| part.blocks().len() * part.shares(spec);
+        let all_blocks: usize = self.pass.parts.iter().map(blocks).sum();
+        // Heads that take turns within an item share the rotary angles in the first cache.
+        let turns = if all_blocks < 4 * self.compute.threads() {
+            1
+        } else {
+            spec.n_kv_head
         };
-        let products = KV_BLOCK * self.pass.widest(QUERIES) * spec.row_len();
+        let items = |part: &Part<'_>| blocks(part) * (spec.n_kv_head / turns);
+        let products = KV_BLOCK * self.pass.widest(QUERIES) * spec.row_len() * turns;
         self.for_items(items, FORK_PRODUCTS / products, &|part, item| {
-            let (kv_head, item) = (item % spec.n_kv_head, item / spec.n_kv_head);
-            let (block, share) = (item % part.blocks().len(), item / part.blocks().len());
-            let share = part.share(spec, kv_head, share);
-            // SAFETY: every item is run once, and no two share a query and a block.
-            unsafe { self.score_block(&share, part.blocks().start + block, queries, &scores) };
+            let (head, item) = (
+                item % (spec.n_kv_head / turns),
+                item / (spec.n_kv_head / turns),
+            );
+            let (block, index) = (item % part.blocks().len(), item / part.blocks().len());
+            let task = ScoreTask {
+                part,
+                kv_heads: head * turns..(head + 1) * turns,
+                queries: part.share(spec, index),
+                block: part.blocks().start + block,
+            };
+            // SAFETY: every item is run once, and no two share a head, a query and a block.
+            unsafe { self.score_block(&task, queries, &scores) };
         });
     }
 
-    /// The scores of some queries at the positions of a block.
+    /// The scores of some queries of some heads at the positions of a block.
     ///
     /// # Safety
-    /// No other thread works on the same queries and block.
+    /// No other thread works on the same.
     unsafe fn score_block(
         &self,
-        share: &Share<'_>,
-        block: usize,
+        task: &ScoreTask<'_>,
         queries: &[f32],
         scores: &DisjointMut<'_, f32>,
     ) {
-        let (kernels, row_len) = (self.compute.kernels(), self.spec.row_len());
-        let (keys, kv_head) = (&share.part.view.k, share.kv_head);
-        let next = if kv_head + 1 < self.spec.n_kv_head {
-            keys[block].head(kv_head + 1)
-        } else {
-            keys[(block + 1).min(share.part.blocks().end - 1)].head(0)
-        };
-        let heads = [keys[block].head(kv_head), next];
-        let seen = in_block(&share.part.seen_by(self.spec, &share.queries), block);
-        self.compute
-            .with_scratch(KEY_TILE * (row_len + SCORE_TILE), |buffer| {
-                let (keys, products) = buffer.split_at_mut(KEY_TILE * row_len);
-                for tile in tiles(&seen, KEY_TILE) {
+        let (part, row_len) = (task.part, self.spec.row_len());
+        let seen = in_block(&part.seen_by(self.spec, &task.queries), task.block);
+        let len = KEY_TILE * (row_len + SCORE_TILE);
+        self.compute.with_scratch(len, |buffer| {
+            let (keys, products) = buffer.split_at_mut(KEY_TILE * row_len);
+            for tile in tiles(&seen, KEY_TILE) {
+                let after = (tile.end / KV_BLOCK).min(part.blocks().end - 1);
+                for kv_head in task.kv_heads.clone() {
+                    let heads = [task.block, after].map(|block| part.view.keys(block, kv_head));
                     let keys = &mut keys[..tile.len() * row_len];
-                    kernels.rotated_keys(heads, places(&tile), self.rope[block], keys);
-                    for some in tiles(&share.queries, SCORE_TILE) {
-                        // The last of the queries sees most.
-                        let end = share.part.seen_by(self.spec, &some).end.min(tile.end);
-                        let n = end.saturating_sub(tile.start);
-                        let at = share.part.query(self.spec, share.kv_head, some.start) * row_len;
-                        let x = &queries[at..at + some.len() * row_len];
-                        let keys = &keys[..n * row_len];
-                        kernels.dot_rows(keys, x, row_len, some.len(), products, KEY_TILE);
-                        for (query, products) in some.zip(products.chunks_exact(KEY_TILE)) {
-                            let at = share
-                                .part
-                                .score(self.spec, share.kv_head, query, tile.start);
-                            // SAFETY: the caller's promise.
-                            let scores = unsafe { scores.slice(at..at + n) };
-                            for (score, product) in scores.iter_mut().zip(products) {
-                                *score = product * self.spec.scale;
-                            }
-                        }
-                    }
+                    let rope = &self.rope[task.block];
+                    let kernels = self.compute.kernels();
+                    kernels.rotated_keys(heads, places(&tile), rope, keys);
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        self.score_keys(task, kv_head, &tile, queries, keys, products, scores)
+                    };
                 }
-            });
+            }
+        });
+    }
+
+    /// The scores of some queries of a head at the positions of `tile`, of which `keys` are the keys.
+    ///
+    /// # Safety
+    /// No other thread works on the same.
+    unsafe fn score_keys(
+        &self,
+        task: &ScoreTask<'_>,
+        kv_head: usize,
+        tile: &Range<usize>,
+        queries: &[f32],
+        keys: &[f32],
+        products: &mut [f32],
+        scores: &DisjointMut<'_, f32>,
+    ) {
+        let (spec, part, row_len) = (self.spec, task.part, self.spec.row_len());
+        for some in tiles(&task.queries, SCORE_TILE) {
+            // The last of the queries sees most.
+            let end = part.seen_by(spec, &some).end.min(tile.end);
+            let n = end.saturating_sub(tile.start);
+            let at = part.query(spec, kv_head, some.start) * row_len;
+            let x = &queries[at..at + some.len() * row_len];
+            let keys = &keys[..n * row_len];
+            let kernels = self.compute.kernels();
+            kernels.dot_rows(keys, x, row_len, some.len(), products, KEY_TILE);
+            for (query, products) in some.zip(products.chunks_exact(KEY_TILE)) {
+                let at = part.score(spec, kv_head, query, tile.start);
+                // SAFETY: the caller's promise.
+                let scores = unsafe { scores.slice(at..at + n) };
+                for (score, product) in scores.iter_mut().zip(products) {
+                    *score = product * spec.scale;
+                }
+            }
+        }
     }
 
     /// `scores = exp(scores - max)` over what each query sees; `totals` are the sums, one for each query of the pass.
@@ -260,22 +300,44 @@ impl Run<'_> {
     /// `out[q] = (sum of weights[q][p] v[p]) / totals[q]` over the positions `p` that query `q` sees, in their order.
     fn mix(&self, weights: &[f32], totals: &[f32], out: &DisjointMut<'_, f32>) {
         let spec = self.spec;
-        let items = |part: &Part<'_>| {
-            spec.n_kv_head * spec.columns() * part.queries(spec).div_ceil(QUERIES)
-        };
+        let items = |part: &Part<'_>| spec.n_kv_head * spec.columns() * part.shares(spec);
         let products = self.pass.longest() * self.pass.widest(QUERIES) * LANES;
         self.for_items(items, FORK_PRODUCTS / products, &|part, item| {
             let (column, item) = (item % spec.columns(), item / spec.columns());
-            let (kv_head, share) = (item % spec.n_kv_head, item / spec.n_kv_head);
-            let share = part.share(spec, kv_head, share);
-            let mut sums = [[0.0; LANES]; QUERIES];
-            let sums = &mut sums[..share.queries.len()];
-            self.mix_column(&share, column, weights, sums);
-            let width = LANES.min(spec.head_dim - column * LANES);
-            for (query, sums) in share.queries.zip(sums) {
-                let total = totals[part.query(spec, kv_head, query)];
-                let at = part.offset(spec, kv_head, query) + column * LANES;
-                // SAFETY: every item is run once, and no two share a query and a column.
+            let (kv_head, index) = (item % spec.n_kv_head, item / spec.n_kv_head);
+            let task = MixTask {
+                part,
+                kv_head,
+                column,
+                queries: part.share(spec, index),
+            };
+            // SAFETY: every item is run once, and no two share a head, a query and a column.
+            unsafe { self.mix_column(&task, weights, totals, out) };
+        });
+    }
+
+    /// One column of a head of some queries' outputs.
+    ///
+    /// # Safety
+    /// No other thread works on the same.
+    unsafe fn mix_column(
+        &self,
+        task: &MixTask<'_>,
+        weights: &[f32],
+        totals: &[f32],
+        out: &DisjointMut<'_, f32>,
+    ) {
+        let (spec, part) = (self.spec, task.part);
+        let len = task.queries.len() * LANES;
+        self.compute.with_scratch(len, |sums| {
+            sums.fill(0.0);
+            let sums = sums.as_chunks_mut::<LANES>().0;
+            self.add_values(task, weights, sums);
+            let width = LANES.min(spec.head_dim - task.column * LANES);
+            for (query, sums) in task.queries.clone().zip(sums) {
+                let total = totals[part.query(spec, task.kv_head, query)];
+                let at = part.offset(spec, task.kv_head, query) + task.column * LANES;
+                // SAFETY: the caller's promise.
                 let out = unsafe { out.slice(at..at + width) };
                 for (out, sum) in out.iter_mut().zip(sums) {
                     *out = *sum / total;
@@ -284,29 +346,17 @@ impl Run<'_> {
         });
     }
 
-    /// `sums[q] += sum of weights[q][p] v[p]` for one column of a head.
-    fn mix_column(
-        &self,
-        share: &Share<'_>,
-        column: usize,
-        weights: &[f32],
-        sums: &mut [[f32; LANES]],
-    ) {
-        let (spec, part, queries) = (self.spec, share.part, &share.queries);
+    /// `sums[q] += sum of weights[q][p] v[p]`.
+    fn add_values(&self, task: &MixTask<'_>, weights: &[f32], sums: &mut [[f32; LANES]]) {
+        let (spec, part, queries) = (self.spec, task.part, &task.queries);
         let seen = part.seen_by(spec, queries);
         let blocks = seen.start / KV_BLOCK..seen.end.div_ceil(KV_BLOCK);
         for block in blocks.clone() {
-            let head = |block: usize| part.view.v[block].head(share.kv_head);
-            let ahead = block + BLOCKS_AHEAD;
-            let next = if ahead < blocks.end || column + 1 == spec.columns() {
-                (head(ahead.min(blocks.end - 1)), column)
-            } else {
-                (head((ahead - blocks.len()).min(blocks.end - 1)), column + 1)
-            };
+            let head = |block: usize| part.view.values(block, task.kv_head);
             let values = ColumnRows {
                 head: head(block),
-                column,
-                next,
+                next: head((block + BLOCKS_AHEAD).min(blocks.end - 1)),
+                column: task.column,
             };
             let seen = |query| in_block(&part.seen_by(spec, &(query..query + 1)), block);
             let mut first = queries.start;
@@ -316,7 +366,7 @@ impl Run<'_> {
                 let end = (first..queries.end)
                     .find(|&query| seen(query) != positions)
                     .unwrap_or(queries.end);
-                let at = part.score(spec, share.kv_head, first, positions.start);
+                let at = part.score(spec, task.kv_head, first, positions.start);
                 self.compute.kernels().add_weighted_values(
                     values,
                     places(&positions),
@@ -354,6 +404,22 @@ impl Run<'_> {
     }
 }
 
+/// Queries of some key and value heads, and a block of keys.
+struct ScoreTask<'a> {
+    part: &'a Part<'a>,
+    kv_heads: Range<usize>,
+    queries: Range<usize>,
+    block: usize,
+}
+
+/// Queries of a key and value head, and a column of its values.
+struct MixTask<'a> {
+    part: &'a Part<'a>,
+    kv_head: usize,
+    column: usize,
+    queries: Range<usize>,
+}
+
 /// Where positions of one block lie in it.
 fn places(positions: &Range<usize>) -> Range<usize> {
     let start = positions.start % KV_BLOCK;
@@ -379,13 +445,16 @@ fn check(q: &[f32], sequences: &[KvView<'_>], ropes: usize, spec: &AttentionSpec
     for view in sequences {
         let blocks = (view.first_pos + view.n).div_ceil(KV_BLOCK);
         assert!(
-            blocks <= view.k.len() && blocks <= view.v.len() && blocks <= ropes,
+            blocks <= view.blocks.len() && blocks <= ropes,
             "too few cache blocks"
         );
-        let fits =
-            |plane: &&KvPlane| plane.heads() == spec.n_kv_head && plane.head_dim() == spec.head_dim;
+        let planes = view.planes[0].max(view.planes[1]) + 1;
+        let fits = |block: &Arc<KvBlock>| {
+            (block.heads(), block.head_dim()) == (spec.n_kv_head, spec.head_dim)
+                && planes <= block.planes()
+        };
         assert!(
-            view.k.iter().chain(&view.v).all(fits),
+            view.blocks.iter().all(fits),
             "a cache block of another shape"
         );
     }

@@ -51,7 +51,8 @@ impl HeadRows<'_> {
     }
 }
 
-/// The keys of one head at `positions`, rotated; the other head is to be read next.: `out` is `[positions][columns][32]`, the last column padded with zeros.
+/// The keys of one head at `positions`, rotated. The next positions are asked for, which lie in the second head where the
+/// block of the first one ends.: `out` is `[positions][columns][32]`, the last column padded with zeros.
 #[inline(always)]
 pub(crate) fn rotated_keys<S: Simd>(
     s: S,
@@ -61,8 +62,8 @@ pub(crate) fn rotated_keys<S: Simd>(
     out: &mut [f32],
 ) {
     match head {
-        HeadRows::Codes(head) => rotated_rows(s, head, next, positions, rope, out),
-        HeadRows::Floats(head) => rotated_rows(s, head, next, positions, rope, out),
+        HeadRows::Codes(codes) => rotated_rows(s, codes, [head, next], positions, rope, out),
+        HeadRows::Floats(rows) => rotated_rows(s, rows, [head, next], positions, rope, out),
     }
 }
 
@@ -70,7 +71,7 @@ pub(crate) fn rotated_keys<S: Simd>(
 fn rotated_rows<S: Simd, H: Head>(
     s: S,
     head: H,
-    next: HeadRows<'_>,
+    ahead: [HeadRows<'_>; 2],
     positions: Range<usize>,
     rope: &RopeBlock,
     out: &mut [f32],
@@ -79,13 +80,14 @@ fn rotated_rows<S: Simd, H: Head>(
     // Where the two numbers of a pair are whole columns apart, the rotation takes place in registers.
     let in_registers = rope.pairing() == RopePairing::Half && half.is_multiple_of(LANES);
     let pairs = if in_registers { half / LANES } else { 0 };
-    let columns = head.columns();
+    let (columns, step) = (head.columns(), positions.len());
     for (row, position) in out.chunks_exact_mut(columns * LANES).zip(positions) {
         let (cos, sin) = rope.row(position);
         let (cos_columns, sin_columns) = (cos.as_chunks().0, sin.as_chunks().0);
         let out = row.as_chunks_mut().0;
+        let later = position + step;
         for column in 0..columns {
-            next.prefetch(s, column, position);
+            ahead[later / KV_BLOCK].prefetch(s, column, later % KV_BLOCK);
         }
         for column in 0..pairs {
             let (a, b) = (
@@ -108,12 +110,13 @@ fn rotated_rows<S: Simd, H: Head>(
     }
 }
 
-/// One column of a head, and the one to be read after it.
+/// One column of a head.
 #[derive(Clone, Copy)]
 pub(crate) struct ColumnRows<'a> {
     pub(crate) head: HeadRows<'a>,
+    /// What is to be read later.
+    pub(crate) next: HeadRows<'a>,
     pub(crate) column: usize,
-    pub(crate) next: (HeadRows<'a>, usize),
 }
 
 /// `sums[t] += sum over p of weights[t * weight_stride + p] v[positions.start + p]`, position after position.
@@ -126,12 +129,8 @@ pub(crate) fn add_weighted_values<S: Simd>(
     weight_stride: usize,
     sums: &mut [[f32; LANES]],
 ) {
-    let ColumnRows {
-        head,
-        column,
-        next: (next, next_column),
-    } = values;
-    let ahead = |position| next.prefetch(s, next_column, position);
+    let ColumnRows { head, next, column } = values;
+    let ahead = |position| next.prefetch(s, column, position);
     match head {
         HeadRows::Codes(head) if sums.len() > S::TOKEN_TILE => {
             // Many queries: each value becomes f32 once.

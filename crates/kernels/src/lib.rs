@@ -43,7 +43,7 @@ pub use compute::{Activation, Compute};
 pub use dense::{DenseMatrix, DenseType};
 pub use error::KernelError;
 pub use isa::{Isa, Kernels};
-pub use kv::{KV_BLOCK, KvOutOfMemory, KvPlane};
+pub use kv::{KV_BLOCK, KvBlock, KvOutOfMemory};
 pub use limits::{int8_dot_peak, read_bandwidth};
 pub use pack::{pack_codes, pack_hf, pack_i2s, pack_master, pack_tq1_0, pack_tq2_0};
 pub use quantize::QuantizedRows;

@@ -156,6 +156,19 @@ impl Drop for Slab {
     }
 }
 
+/// Asks for huge pages in the place of those small ones of `buffer` that have not been touched, where they fit.
+pub(crate) fn prefer_huge_pages<T>(buffer: &mut [MaybeUninit<T>]) {
+    /// What the system's advice wants; larger pages refuse it.
+    const PAGE: usize = 4096;
+    let (start, bytes) = (buffer.as_mut_ptr().cast::<u8>(), size_of_val(buffer));
+    let to_page = start.align_offset(PAGE);
+    if let Some(start) = NonNull::new(start.wrapping_add(to_page))
+        && bytes > to_page + PAGE
+    {
+        ask_for_huge_pages(start, (bytes - to_page) / PAGE * PAGE);
+    }
+}
+
 /// A refusal costs speed only, so it is not an error.
 #[cfg(target_os = "linux")]
 fn ask_for_huge_pages(memory: NonNull<u8>, bytes: usize) {
@@ -164,7 +177,7 @@ fn ask_for_huge_pages(memory: NonNull<u8>, bytes: usize) {
     unsafe extern "C" {
         fn madvise(address: *mut c_void, bytes: usize, advice: c_int) -> c_int;
     }
-    // SAFETY: the advice concerns memory that the caller has just allocated, and does not change what reads and writes see.
+    // SAFETY: the advice concerns memory of the caller's own, and does not change what reads and writes see.
     unsafe { madvise(memory.as_ptr().cast(), bytes, MADV_HUGEPAGE) };
 }
 

@@ -1,10 +1,12 @@
 //! Keys and values of one sequence, in blocks of [`KV_BLOCK`] positions that are allocated as the sequence grows.
 //!
-//! They are kept without loss, in 16 bits a number where the projections are ternary ([`KvPlane`]).
+//! They are kept without loss, in 16 bits a number where the projections are ternary ([`KvBlock`]). Sequences that begin alike
+//! share the blocks of what they have in common; a block that is shared is copied before it is written.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use llm_kernels::{KV_BLOCK, KvOutOfMemory, KvPlane, KvView};
+use llm_kernels::{KV_BLOCK, KvBlock, KvView};
 
 use crate::error::ModelError;
 
@@ -13,17 +15,25 @@ use crate::error::ModelError;
 pub(crate) struct KvShape {
     pub(crate) n_kv_head: usize,
     pub(crate) head_dim: usize,
-    /// For each layer whether its keys, and its values, come from ternary products.
-    pub(crate) ternary: Vec<[bool; 2]>,
+    /// For the keys of the first layer, its values, the keys of the next: whether they come from ternary products.
+    pub(crate) ternary: Vec<bool>,
 }
 
 /// Keys and values of one sequence.
 #[derive(Debug)]
 pub struct KvCache {
     shape: Arc<KvShape>,
-    /// Keys and values of each layer.
-    blocks: Vec<Vec<[KvPlane; 2]>>,
+    blocks: Vec<Arc<KvBlock>>,
     len: usize,
+}
+
+/// What caches hold together, blocks that they share counted once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvUsage {
+    /// Positions that there is memory for.
+    pub positions: usize,
+    /// Bytes.
+    pub bytes: usize,
 }
 
 impl KvCache {
@@ -54,28 +64,49 @@ impl KvCache {
         self.blocks.truncate(self.len.div_ceil(KV_BLOCK));
     }
 
-    /// Bytes held.
+    /// A cache of the first `len` positions, or of all, for another sequence; it takes no memory of its own before it grows.
+    #[must_use]
+    pub fn fork(&self, len: usize) -> Self {
+        let len = self.len.min(len);
+        Self {
+            shape: Arc::clone(&self.shape),
+            blocks: self.blocks[..len.div_ceil(KV_BLOCK)].to_vec(),
+            len,
+        }
+    }
+
+    /// Bytes held, shared ones among them.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let planes = self.blocks.iter().flatten().flatten();
-        planes.map(KvPlane::bytes).sum()
+        self.blocks.iter().map(|block| block.bytes()).sum()
+    }
+
+    /// What several caches hold together.
+    pub fn usage<'a>(caches: impl IntoIterator<Item = &'a Self>) -> KvUsage {
+        let mut seen = HashSet::new();
+        let blocks = caches.into_iter().flat_map(|cache| &cache.blocks);
+        let distinct = blocks.filter(|block| seen.insert(Arc::as_ptr(block)));
+        let bytes = distinct.map(|block| block.bytes()).sum();
+        KvUsage {
+            positions: seen.len() * KV_BLOCK,
+            bytes,
+        }
     }
 
     /// Makes room for `n` positions more.
     ///
     /// # Errors
-    /// [`ModelError::OutOfMemory`]; the cache is as before then.
+    /// [`ModelError::OutOfMemory`]; what the cache holds is as before then.
     pub(crate) fn reserve(&mut self, n: usize) -> Result<(), ModelError> {
-        let KvShape {
-            n_kv_head,
-            head_dim,
-            ref ternary,
-        } = *self.shape;
-        let plane = |ternary| KvPlane::new(n_kv_head, head_dim, ternary);
-        let layer = |&[k, v]: &[bool; 2]| Ok([plane(k)?, plane(v)?]);
+        if let Some(block) = self.blocks.get_mut(self.len / KV_BLOCK)
+            && Arc::get_mut(block).is_none()
+        {
+            *block = Arc::new(block.try_clone()?);
+        }
+        let shape = &self.shape;
         while self.blocks.len() < (self.len + n).div_ceil(KV_BLOCK) {
-            let block: Result<_, KvOutOfMemory> = ternary.iter().map(layer).collect();
-            self.blocks.push(block?);
+            let block = KvBlock::new(shape.n_kv_head, shape.head_dim, &shape.ternary)?;
+            self.blocks.push(Arc::new(block));
         }
         Ok(())
     }
@@ -95,10 +126,11 @@ impl KvCache {
     ) -> Result<(), ModelError> {
         let width = self.shape.n_kv_head * self.shape.head_dim;
         for (i, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
-            let position = self.len + i;
-            let planes = &mut self.blocks[position / KV_BLOCK][layer];
-            for ((plane, row), factor) in planes.iter_mut().zip([k, v]).zip(factors(i)) {
-                plane.write(position % KV_BLOCK, row, factor)?;
+            let (index, at) = ((self.len + i) / KV_BLOCK, (self.len + i) % KV_BLOCK);
+            let block = Arc::get_mut(&mut self.blocks[index])
+                .expect("reserve leaves no shared block where rows are written");
+            for ((plane, row), factor) in planes(layer).into_iter().zip([k, v]).zip(factors(i)) {
+                block.write(plane, at, row, factor)?;
             }
         }
         Ok(())
@@ -111,39 +143,84 @@ impl KvCache {
 
     /// The keys and values of `layer` for the `n` tokens after those held.
     pub(crate) fn view(&self, layer: usize, n: usize) -> KvView<'_> {
-        let planes = |which: usize| {
-            let blocks = self.blocks.iter();
-            blocks.map(|block| &block[layer][which]).collect()
-        };
         KvView {
-            k: planes(0),
-            v: planes(1),
+            blocks: &self.blocks,
+            planes: planes(layer),
             first_pos: self.len,
             n,
         }
     }
 }
 
+/// The planes of a layer's keys and values.
+fn planes(layer: usize) -> [usize; 2] {
+    [2 * layer, 2 * layer + 1]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_cache_grows_by_blocks_and_gives_them_back() {
-        // Two layers of one head of 4 numbers, padded to 32; the first layer's keys are ternary, with a factor a position.
-        let shape = KvShape {
+    /// Bytes of a block of [`cache`].
+    const BLOCK: usize = KV_BLOCK * (32 * (2 + 3 * 4) + 4);
+
+    /// Two layers of one head of 4 numbers, padded to 32; the first layer's keys are ternary, with a factor a position.
+    fn cache() -> KvCache {
+        KvCache::new(Arc::new(KvShape {
             n_kv_head: 1,
             head_dim: 4,
-            ternary: vec![[true, false], [false, false]],
+            ternary: vec![true, false, false, false],
+        }))
+    }
+
+    /// Adds a position whose numbers are all `x`.
+    fn push(cache: &mut KvCache, x: f32) {
+        cache.reserve(1).unwrap();
+        for layer in 0..2 {
+            let row = [x; 4];
+            cache
+                .write(layer, &row, &row, |_| [Some(1.0), None])
+                .unwrap();
+        }
+        cache.advance(1);
+    }
+
+    /// The first number of the keys of the first layer at every position.
+    fn held(cache: &KvCache) -> Vec<f32> {
+        let number = |position: usize| {
+            let mut row = [0.0; 4];
+            cache.blocks[position / KV_BLOCK].read(0, position % KV_BLOCK, &mut row);
+            row[0]
         };
-        let block = KV_BLOCK * (32 * (2 + 3 * 4) + 4);
-        let mut cache = KvCache::new(Arc::new(shape));
+        (0..cache.len()).map(number).collect()
+    }
+
+    #[test]
+    fn a_cache_grows_by_blocks_and_gives_them_back() {
+        let mut cache = cache();
         cache.reserve(KV_BLOCK + 1).unwrap();
         cache.advance(KV_BLOCK + 1);
-        assert_eq!(cache.bytes(), 2 * block);
+        assert_eq!(cache.bytes(), 2 * BLOCK);
         cache.truncate(KV_BLOCK);
-        assert_eq!(cache.bytes(), block);
+        assert_eq!(cache.bytes(), BLOCK);
         cache.truncate(usize::MAX);
         assert_eq!(cache.len(), KV_BLOCK);
+    }
+
+    #[test]
+    fn forks_share_what_they_have_in_common_and_write_apart() {
+        let mut first = cache();
+        (0..100_u8).for_each(|x| push(&mut first, x.into()));
+        let mut second = first.fork(80);
+        let usage = |caches: [&KvCache; 2]| KvCache::usage(caches);
+        let (positions, bytes) = (2 * KV_BLOCK, 2 * BLOCK);
+        assert_eq!(usage([&first, &second]), KvUsage { positions, bytes });
+        push(&mut second, -1.0);
+        push(&mut first, -2.0);
+        let (positions, bytes) = (3 * KV_BLOCK, 3 * BLOCK);
+        assert_eq!(usage([&first, &second]), KvUsage { positions, bytes });
+        let numbers = |n: u8, last| (0..n).map(f32::from).chain([last]).collect::<Vec<_>>();
+        assert_eq!(held(&first), numbers(100, -2.0));
+        assert_eq!(held(&second), numbers(80, -1.0));
     }
 }

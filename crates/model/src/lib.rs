@@ -25,7 +25,7 @@ pub use config::{ModelConfig, Pooling, RopeScaling};
 pub use decoder::Decoder;
 pub use error::ModelError;
 pub use estimate::resident_bound;
-pub use kv_cache::KvCache;
+pub use kv_cache::{KvCache, KvUsage};
 pub use logits::{Logits, LogitsRow};
 
 use std::sync::Arc;

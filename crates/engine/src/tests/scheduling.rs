@@ -174,6 +174,22 @@ fn conversations_that_begin_alike_do_not_take_each_others_cache() {
 }
 
 #[test]
+fn conversations_that_begin_alike_share_their_beginning_and_its_memory() {
+    let model = FakeModel::saying(bytes("abcdefgh"));
+    let engine = engine(&model, 4096);
+    let system = "s".repeat(299);
+    let ask = |end: &str| ask(&engine, &format!("{system}{end}"), 1);
+    assert_eq!(ask("one").usage.cached_tokens, 0);
+    assert_eq!(engine.info().memory.kv_bytes, 5 * cache_block_bytes());
+    // The token before the text begins the conversations too.
+    assert_eq!(ask("two").usage.cached_tokens, 300);
+    assert_eq!(ask("three").usage.cached_tokens, 301);
+    assert_eq!(ask("one more").usage.cached_tokens, 303);
+    // The first four blocks are shared; the fifth holds the end of each conversation that does not go on in another.
+    assert_eq!(engine.info().memory.kv_bytes, 7 * cache_block_bytes());
+}
+
+#[test]
 fn caches_are_kept_up_to_one_context() {
     let model = FakeModel::saying(bytes("x"));
     let engine = engine(&model, 256);

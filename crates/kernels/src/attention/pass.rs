@@ -96,14 +96,14 @@ impl Part<'_> {
         self.n * spec.group()
     }
 
-    /// The `index`th of the pieces of at most [`QUERIES`] that a head's queries are cut into.
-    pub(super) fn share(&self, spec: &AttentionSpec, kv_head: usize, index: usize) -> Share<'_> {
-        let end = self.queries(spec).min((index + 1) * QUERIES);
-        Share {
-            part: self,
-            kv_head,
-            queries: index * QUERIES..end,
-        }
+    /// How many pieces of at most [`QUERIES`] the queries of a head are cut into.
+    pub(super) fn shares(&self, spec: &AttentionSpec) -> usize {
+        self.queries(spec).div_ceil(QUERIES)
+    }
+
+    /// The queries of such a piece.
+    pub(super) fn share(&self, spec: &AttentionSpec, index: usize) -> Range<usize> {
+        index * QUERIES..self.queries(spec).min((index + 1) * QUERIES)
     }
 
     /// The index of a query among those of the pass.
@@ -149,13 +149,6 @@ impl Part<'_> {
         let row = kv_head * self.queries(spec) + query;
         self.first_score + row * self.stride() + position - self.seen.start
     }
-}
-
-/// Queries of one key and value head that read the cache together.
-pub(super) struct Share<'a> {
-    pub(super) part: &'a Part<'a>,
-    pub(super) kv_head: usize,
-    pub(super) queries: Range<usize>,
 }
 
 /// The positions that a token sees.

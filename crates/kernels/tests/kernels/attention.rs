@@ -1,8 +1,8 @@
 //! Attention against its definition in f64, and what the cache keeps.
 
-use llm_kernels::{AttentionSpec, KV_BLOCK, KvPlane, KvView, RopePairing};
+use llm_kernels::{AttentionSpec, KV_BLOCK, KvBlock, KvView, RopePairing};
 
-use crate::common::{assert_same_bits, planes, random_floats, rope_blocks, scalar};
+use crate::common::{assert_same_bits, kv_blocks, random_floats, rope_blocks, scalar};
 
 /// Softmax of weights in f32 against f64: sums of some hundred terms.
 const TOLERANCE: f64 = 2e-5;
@@ -74,10 +74,10 @@ fn attention_equals_its_definition() {
         };
         let len: usize = first_pos + n;
         let [k, v] = [1, 2].map(|seed| random_floats(len * 80, seed));
-        let [k_planes, v_planes] = [&k, &v].map(|rows| planes(rows, 2, 40, None));
+        let cache = kv_blocks([&k, &v], 2, 40, None);
         let view = KvView {
-            k: k_planes.iter().collect(),
-            v: v_planes.iter().collect(),
+            blocks: &cache,
+            planes: [0, 1],
             first_pos,
             n,
         };
@@ -116,10 +116,10 @@ fn what_lies_behind_the_last_token_has_no_effect() {
     let q = random_floats(3 * 64, 3);
     let rope = rope_blocks(1, RopePairing::Half, 16);
     let attend = |k: &[f32]| {
-        let [k, v] = [k, &v].map(|rows| planes(rows, 1, 32, None));
+        let cache = kv_blocks([k, &v], 1, 32, None);
         let view = KvView {
-            k: k.iter().collect(),
-            v: v.iter().collect(),
+            blocks: &cache,
+            planes: [0, 1],
             first_pos: 10,
             n: 3,
         };
@@ -152,11 +152,12 @@ fn a_long_context_gives_each_token_what_it_gets_alone() {
         window: None,
     };
     let (len, n) = (4096, 40);
-    let [k, v] = [1, 2].map(|seed| planes(&random_floats(len * 8, seed), 1, 8, None));
+    let [k, v] = [1, 2].map(|seed| random_floats(len * 8, seed));
+    let cache = kv_blocks([&k, &v], 1, 8, None);
     let rope = rope_blocks(len / KV_BLOCK, RopePairing::Adjacent, 4);
     let view = |first_pos, n| KvView {
-        k: k.iter().collect(),
-        v: v.iter().collect(),
+        blocks: &cache,
+        planes: [0, 1],
         first_pos,
         n,
     };
@@ -183,16 +184,13 @@ fn multiples(factor: f32, seed: u64) -> Vec<f32> {
 fn whole_multiples_of_a_factor_are_kept_in_half_the_memory() {
     for factor in [1.0, 0.003, -1e-12, 3e20] {
         let rows = multiples(factor, 4);
-        let plane = &planes(&rows, 2, 40, Some(factor))[0];
+        let block = &kv_blocks([&rows, &rows], 2, 40, Some(factor))[0];
         // Heads of 40 numbers take two columns of 32.
-        assert_eq!(
-            plane.bytes(),
-            2 * 64 * KV_BLOCK * 2 + 4 * KV_BLOCK,
-            "{factor}"
-        );
+        let plane = 2 * 64 * KV_BLOCK * 2 + 4 * KV_BLOCK;
+        assert_eq!(block.bytes(), 2 * plane, "{factor}");
         let mut row = [0.0; 80];
         for (at, expected) in rows.chunks(80).enumerate() {
-            plane.read(at, &mut row);
+            block.read(1, at, &mut row);
             assert_same_bits(&row, expected, &format!("{factor}, row {at}"));
         }
     }
@@ -214,18 +212,26 @@ fn a_row_that_codes_cannot_hold_makes_its_plane_keep_floats() {
         ("no factor", None, 1.0),
     ];
     for (what, own_factor, bad) in odd {
-        let mut rows = multiples(factor, 5);
-        let mut plane = KvPlane::new(2, 40, true).expect("small");
-        rows[7 * 80 + 79] = bad;
-        for (at, row) in rows.chunks(80).enumerate() {
-            let factor = if at == 7 { own_factor } else { Some(factor) };
-            plane.write(at, row, factor).expect("small");
+        let mut block = KvBlock::new(2, 40, &[true, false, true]).expect("small");
+        let before = block.bytes();
+        let mut rows = [1, 2, 3].map(|seed| multiples(factor, seed));
+        rows[2][7 * 80 + 79] = bad;
+        for (plane, rows) in rows.iter().enumerate() {
+            for (at, row) in rows.chunks(80).enumerate() {
+                let odd = plane == 2 && at == 7;
+                let factor = if odd { own_factor } else { Some(factor) };
+                block.write(plane, at, row, factor).expect("small");
+            }
         }
-        assert_eq!(plane.bytes(), 2 * 64 * KV_BLOCK * 4, "{what}");
+        // The plane's f32 rows come in the place of its factors; its codes stay, unused.
+        let wider = 2 * 64 * KV_BLOCK * 4 - 4 * KV_BLOCK;
+        assert_eq!(block.bytes(), before + wider, "{what}");
         let mut row = [0.0; 80];
-        for (at, expected) in rows.chunks(80).enumerate() {
-            plane.read(at, &mut row);
-            assert_same_bits(&row, expected, &format!("{what}, row {at}"));
+        for (plane, rows) in rows.iter().enumerate() {
+            for (at, expected) in rows.chunks(80).enumerate() {
+                block.read(plane, at, &mut row);
+                assert_same_bits(&row, expected, &format!("{what}, plane {plane}, row {at}"));
+            }
         }
     }
 }

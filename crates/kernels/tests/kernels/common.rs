@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llm_kernels::{Compute, Isa, KV_BLOCK, Kernels, KvPlane, RopeBlock, RopePairing};
+use llm_kernels::{Compute, Isa, KV_BLOCK, Kernels, KvBlock, RopeBlock, RopePairing};
 
 /// Bytes of no pattern, always the same for a seed.
 pub(crate) fn random_bytes(len: usize, seed: u64) -> Vec<u8> {
@@ -52,22 +52,25 @@ pub(crate) fn assert_same_bits(actual: &[f32], expected: &[f32], case: &str) {
     }
 }
 
-/// Rows of keys or values, `[positions][heads * head_dim]`, as the cache keeps them.
-pub(crate) fn planes(
-    rows: &[f32],
+/// Rows of keys and of values, `[positions][heads * head_dim]`, as the cache keeps them: keys in plane 0, values in plane 1.
+pub(crate) fn kv_blocks(
+    [k, v]: [&[f32]; 2],
     heads: usize,
     head_dim: usize,
     factor: Option<f32>,
-) -> Vec<KvPlane> {
-    let rows: Vec<&[f32]> = rows.chunks_exact(heads * head_dim).collect();
-    let plane = |rows: &[&[f32]]| {
-        let mut plane = KvPlane::new(heads, head_dim, factor.is_some()).expect("small");
-        for (at, row) in rows.iter().enumerate() {
-            plane.write(at, row, factor).expect("small");
+) -> Vec<Arc<KvBlock>> {
+    let (width, coded) = (heads * head_dim, [factor.is_some(); 2]);
+    let chunks = k.chunks(KV_BLOCK * width).zip(v.chunks(KV_BLOCK * width));
+    let block = |(k, v): (&[f32], &[f32])| {
+        let mut block = KvBlock::new(heads, head_dim, &coded).expect("small");
+        for (plane, rows) in [k, v].into_iter().enumerate() {
+            for (at, row) in rows.chunks_exact(width).enumerate() {
+                block.write(plane, at, row, factor).expect("small");
+            }
         }
-        plane
+        Arc::new(block)
     };
-    rows.chunks(KV_BLOCK).map(plane).collect()
+    chunks.map(block).collect()
 }
 
 /// Angles of no meaning for `blocks` blocks.

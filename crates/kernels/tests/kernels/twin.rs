@@ -3,7 +3,7 @@
 //! A set that this machine lacks is passed over.
 
 use crate::common::{
-    assert_same_bits, compute, planes, random_bytes, random_codes, random_floats, rope_blocks,
+    assert_same_bits, compute, kv_blocks, random_bytes, random_codes, random_floats, rope_blocks,
     scalar,
 };
 use llm_kernels::{
@@ -273,12 +273,11 @@ fn attention_of_all_shapes(isa: Isa) {
                     };
                     let len: usize = first_pos + n;
                     let rows = |seed| random_floats(len * n_kv_head * head_dim, seed);
-                    let k = planes(&rows(1), n_kv_head, head_dim, factor);
-                    let v = planes(&rows(2), n_kv_head, head_dim, factor);
-                    let rope = rope_blocks(k.len(), pairing, half);
+                    let cache = kv_blocks([&rows(1), &rows(2)], n_kv_head, head_dim, factor);
+                    let rope = rope_blocks(cache.len(), pairing, half);
                     let view = |first_pos, n| KvView {
-                        k: k.iter().collect(),
-                        v: v.iter().collect(),
+                        blocks: &cache,
+                        planes: [0, 1],
                         first_pos,
                         n,
                     };

@@ -51,7 +51,7 @@ pub(super) fn decoder(
     let kv_shape = KvShape {
         n_kv_head: config.n_kv_head,
         head_dim: config.head_dim,
-        ternary: layers.iter().map(Layer::kv_are_products).collect(),
+        ternary: layers.iter().flat_map(Layer::kv_are_products).collect(),
     };
     Ok(Decoder {
         config,
