@@ -42,7 +42,7 @@ test('a clone can be installed: package.json names nothing that is not published
 });
 
 test('the main package has the demo and all that it imports, no engine, and few bytes', () => {
-  const { files, size, unpackedSize } = packMain();
+  const { files, size, unpackedSize } = packMain(temporaryFolder());
   assert.ok(unpackedSize <= MAX_MAIN_BYTES && size < unpackedSize, `${unpackedSize} bytes`);
   assert.deepEqual(files.filter((name) => /\.node$|^(crates|src|__test__|testdata|npm|node_modules)\//.test(name)), []);
   for (const name of ['LICENSE', 'README.md', 'CHANGELOG.md', 'index.d.ts', 'demo/bitnet-demo/model.safetensors']) assert.ok(files.includes(name), name);

@@ -92,3 +92,11 @@ same<ReturnType<Config['validate']>, true>(true);
 await chosen.load({ source: 'x', type: 'openai', apiKey: 'sk-x' });
 // @ts-expect-error -- no such method
 await chosen.ensemble(['a'], 'Hello', { method: 'best-of' });
+
+// The paths of the original, which subclasses and scripts name.
+import { Config as FromConfig } from 'llm-runner-router/src/config/Config.js';
+import { Pipeline as FromPipeline } from 'llm-runner-router/src/core/Pipeline.js';
+import { ModelRegistry as FromRegistry } from 'llm-runner-router/src/core/Registry.js';
+import { Router as FromRouter } from 'llm-runner-router/src/core/Router.js';
+export const parts: [typeof Config, typeof LLMRouter.prototype.pipeline, typeof LLMRouter.prototype.registry] = [FromConfig, FromPipeline.prototype, FromRegistry.prototype];
+export const strategyOf = (router: FromRouter): unknown => router;

@@ -1,10 +1,13 @@
 // npm test: every check there is, after setting up whatever a fresh clone lacks.
-// npm run lint | test:rust | test:js run one part.
+// npm run lint | test:rust | test:js run one part. One runs only by name,
+// for it fetches runtimes: npm run test:package.
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { ensureBuilt, ensurePackages, ROOT, run, say } from './support.js';
 
 const testFiles = () => readdirSync(path.join(ROOT, '__test__')).filter((name) => name.endsWith('.test.js')).map((name) => path.join('__test__', name));
+
+const runTests = (...files) => run(process.execPath, ['--test', '--test-reporter=spec', ...files]);
 
 const parts = {
   lint() {
@@ -18,17 +21,25 @@ const parts = {
     ensurePackages();
     ensureBuilt();
     run(process.execPath, [path.join('node_modules', 'typescript', 'bin', 'tsc'), '--project', path.join('__test__', 'tsconfig.json')]);
-    run(process.execPath, ['--test', '--test-reporter=spec', ...testFiles()]);
+    runTests(...testFiles());
+  },
+  package() {
+    ensurePackages();
+    ensureBuilt();
+    runTests('__test__/packages.test.js', '__test__/installed.test.js', '__test__/full/runtimes.test.js');
   },
 };
 
-const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(parts);
+/** What the machine of every developer can do, with nothing but npm, Node and cargo. */
+const everywhere = ['lint', 'rust', 'js'];
+
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : everywhere;
 try {
   for (const part of wanted) {
     if (!(part in parts)) throw new Error(`there is no part "${part}"; there are: ${Object.keys(parts).join(', ')}`);
     const startedAt = Date.now();
     parts[part]();
-    if (part !== 'js') say(`${part}: passed in ${Math.round((Date.now() - startedAt) / 1000)} s`);
+    if (part === 'lint' || part === 'rust') say(`${part}: passed in ${Math.round((Date.now() - startedAt) / 1000)} s`);
   }
 } catch (error) {
   say(`Failed: ${error.message}`);

@@ -28,16 +28,21 @@ export function temporaryFolder() {
   return folder;
 }
 
-/** A project of a user: the package installed, and the models where the guide puts them. Returns its folder. */
-export function guideProject() {
-  const project = temporaryFolder();
-  mkdirSync(path.join(project, 'node_modules'));
-  symlinkSync(ROOT, path.join(project, 'node_modules', 'llm-runner-router'), 'junction');
+/** Puts models where the guide has them. */
+export function guideModels(project) {
   for (const [name, file] of Object.entries(STAND_INS)) {
     const folder = path.join(project, 'temp', 'bitnet-repo', 'models', name);
     mkdirSync(folder, { recursive: true });
     cpSync(path.join(ORACLE, 'gguf', file), path.join(folder, 'ggml-model-i2_s.gguf'));
   }
+}
+
+/** A project of a user: the package installed, and the models where the guide puts them. Returns its folder. */
+export function guideProject() {
+  const project = temporaryFolder();
+  mkdirSync(path.join(project, 'node_modules'));
+  symlinkSync(ROOT, path.join(project, 'node_modules', 'llm-runner-router'), 'junction');
+  guideModels(project);
   return project;
 }
 

@@ -27,6 +27,7 @@ function platformManifest(platform) {
     description: `The engine of ${name} for ${platform}`,
     license,
     repository: { ...repository, directory: `npm/${platform}` },
+    type: 'commonjs',
     main: binaryName(platform),
     files: [binaryName(platform)],
     os: [os],

@@ -3,55 +3,63 @@
 import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { packageName, PLATFORMS } from '../../lib/platforms.js';
+import { binaryName, PLATFORMS } from '../../lib/platforms.js';
 import { ROOT, run, say } from '../support.js';
-import { platformBinary, platformFolder, publishedManifest } from './manifests.js';
-
-export const DIST = path.join(ROOT, 'dist');
+import { platformBinary, platformFiles, publishedManifest } from './manifests.js';
 
 /** Bytes that a package may have, unpacked. */
 export const MAX_MAIN_BYTES = 8e6;
 export const MAX_PLATFORM_BYTES = 10e6;
 
-const npmPack = (folder, ...options) => JSON.parse(run('npm', ['pack', '--json', '--ignore-scripts', ...options], { capture: true, cwd: folder, quiet: true }))[0];
+const npmPack = (folder, ...options) =>
+  JSON.parse(run('npm', ['pack', '--json', '--ignore-scripts', '--loglevel=error', ...options], { capture: true, cwd: folder, quiet: true }))[0];
 
-/** The main package as it is published, in dist/main. */
-function stageMain() {
-  const stage = path.join(DIST, 'main');
-  rmSync(stage, { recursive: true, force: true });
-  for (const { path: name } of npmPack(ROOT, '--dry-run').files) {
-    mkdirSync(path.dirname(path.join(stage, name)), { recursive: true });
-    copyFileSync(path.join(ROOT, name), path.join(stage, name));
+function packFolder(folder, dist) {
+  const { name, filename, size, unpackedSize, files } = npmPack(folder, '--pack-destination', dist);
+  return { name, tarball: path.join(dist, filename), size, unpackedSize, files: files.map(({ path: file }) => file) };
+}
+
+/** A folder in `dist` with copies of files (name -> source) and texts (name -> text). */
+function stage(dist, name, copies, texts) {
+  const folder = path.join(dist, name);
+  rmSync(folder, { recursive: true, force: true });
+  for (const [file, source] of Object.entries(copies)) {
+    mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
+    copyFileSync(source, path.join(folder, file));
   }
-  writeFileSync(path.join(stage, 'package.json'), `${JSON.stringify(publishedManifest(), null, 2)}\n`);
-  return stage;
+  for (const [file, text] of Object.entries(texts)) writeFileSync(path.join(folder, file), text);
+  return folder;
 }
 
-function packFolder(folder, limit) {
-  const { name, filename, size, unpackedSize, files } = npmPack(folder, '--pack-destination', DIST);
-  if (unpackedSize > limit) throw new Error(`${name} has ${unpackedSize} bytes; ${limit} are the limit`);
-  say(`${filename}: ${(size / 1e6).toFixed(2)} MB packed, ${(unpackedSize / 1e6).toFixed(2)} MB unpacked, ${files.length} files`);
-  return { name, tarball: path.join(DIST, filename), size, unpackedSize, files: files.map(({ path: file }) => file) };
+/** Packs the main package into the folder `dist`. */
+export function packMain(dist) {
+  const copies = Object.fromEntries(npmPack(ROOT, '--dry-run').files.map(({ path: name }) => [name, path.join(ROOT, name)]));
+  return packFolder(stage(dist, 'main', copies, { 'package.json': `${JSON.stringify(publishedManifest(), null, 2)}\n` }), dist);
 }
 
-/** Packs the main package. */
-export const packMain = () => packFolder(stageMain(), MAX_MAIN_BYTES);
-
-/** Packs the package of a platform, whose engine has to be there. */
-export function packPlatform(platform) {
+/** Packs the package of a platform into the folder `dist`. `engine`: the built file, by default that of `npm run build:prebuilds`. */
+export function packPlatform(platform, dist, engine = platformBinary(platform)) {
   if (!(platform in PLATFORMS)) throw new Error(`there is no platform "${platform}"; there are: ${Object.keys(PLATFORMS).join(', ')}`);
-  if (!existsSync(platformBinary(platform))) throw new Error(`${packageName(platform)} has no engine: ${path.relative(ROOT, platformBinary(platform))} is missing`);
-  return packFolder(platformFolder(platform), MAX_PLATFORM_BYTES);
+  if (!existsSync(engine)) throw new Error(`the engine of ${platform} is missing: ${path.relative(ROOT, engine)}`);
+  const copies = { [binaryName(platform)]: engine, LICENSE: path.join(ROOT, 'LICENSE') };
+  return packFolder(stage(dist, platform, copies, platformFiles(platform)), dist);
+}
+
+/** Throws where a package has more bytes than it may. */
+export function checkSize({ name, size, unpackedSize, files }, limit) {
+  if (unpackedSize > limit) throw new Error(`${name} has ${unpackedSize} bytes; ${limit} are the limit`);
+  say(`${name}: ${(size / 1e6).toFixed(2)} MB packed, ${(unpackedSize / 1e6).toFixed(2)} MB unpacked, ${files.length} files`);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
     const named = process.argv.slice(2);
     const platforms = named.length > 0 ? named : Object.keys(PLATFORMS).filter((platform) => existsSync(platformBinary(platform)));
-    rmSync(DIST, { recursive: true, force: true });
-    mkdirSync(DIST);
-    packMain();
-    platforms.forEach(packPlatform);
+    const dist = path.join(ROOT, 'dist');
+    rmSync(dist, { recursive: true, force: true });
+    mkdirSync(dist);
+    checkSize(packMain(dist), MAX_MAIN_BYTES);
+    for (const platform of platforms) checkSize(packPlatform(platform, dist), MAX_PLATFORM_BYTES);
   } catch (error) {
     say(`Packing failed: ${error.message}`);
     process.exitCode = 1;

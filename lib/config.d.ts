@@ -1,0 +1,1 @@
+export { Config, Config as default } from '../index.js';

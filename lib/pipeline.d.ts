@@ -1,0 +1,1 @@
+export { Pipeline, Pipeline as default } from '../index.js';

@@ -1,0 +1,1 @@
+export { ModelRegistry, ModelRegistry as Registry, ModelRegistry as default } from '../index.js';

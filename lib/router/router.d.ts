@@ -1,0 +1,1 @@
+export { Router, Router as default } from '../../index.js';
