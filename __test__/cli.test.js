@@ -9,7 +9,7 @@ import { assembler } from '../lib/cli/chat.js';
 import { COMMANDS, loadCommand } from '../lib/cli/main.js';
 import { bytes, duration, terminal } from '../lib/cli/terminal.js';
 import { COMMIT, startHub } from './support/hub.js';
-import { ORACLE, ROOT, sleep, temporaryFolder } from './support/models.js';
+import { ORACLE, ROOT, temporaryFolder, until } from './support/models.js';
 import { runNode } from './support/run.js';
 
 const BIN = path.join(ROOT, 'bin', 'llm-router.js');
@@ -17,7 +17,11 @@ const ID = 'owner/tiny';
 const home = temporaryFolder();
 const cache = path.join(home, 'hub');
 const hub = await startHub(path.join(ORACLE, 'models', 'bitnet-2b4t'));
-const env = { HF_HOME: home, HF_HUB_CACHE: '', HF_ENDPOINT: hub.url, HF_TOKEN: '', HF_HUB_OFFLINE: '', HTTP_PROXY: '', http_proxy: '', ALL_PROXY: '', all_proxy: '', LLM_RUNNER_BITNET_PATH: path.join(home, 'bitnet') };
+/** What the commands see: the hub of this test, and folders of their own. */
+const env = {
+  HF_HOME: home, HF_ENDPOINT: hub.url, LLM_RUNNER_BITNET_PATH: path.join(home, 'bitnet'),
+  HF_HUB_CACHE: '', HF_TOKEN: '', HF_HUB_OFFLINE: '', HTTP_PROXY: '', http_proxy: '', ALL_PROXY: '', all_proxy: '',
+};
 
 const cli = (args, options = {}) => runNode([BIN, ...args], { cwd: home, env: { ...env, ...options.env }, input: options.input });
 
@@ -104,7 +108,7 @@ test('Ctrl-C ends a pull with 130, and the next one goes on from there', async (
   hub.rate = 300_000;
   const before = hub.sent;
   const child = spawn(process.execPath, [BIN, 'pull', 'owner/slow'], { cwd: home, env: { ...process.env, ...env }, stdio: 'ignore' });
-  while (hub.sent - before < 200_000) await sleep(20);
+  await until(() => hub.sent - before > 200_000);
   child.kill('SIGINT');
   const [code] = await once(child, 'exit');
   hub.rate = undefined;
@@ -141,10 +145,12 @@ test('run answers on stdout alone, from an argument or from standard input', asy
 
 test('the flags of run reach the engine', async () => {
   const json = async (...flags) => JSON.parse((await cli(['run', 'demo', 'Tell me something', '--json', '-n', '30', ...flags])).stdout);
-  const plain = await json('--seed', '7', '--temperature', '3', '--top-k', '0');
+  // So hot that every flag changes the text.
+  const hot = ['--seed', '7', '--temperature', '3', '--top-k', '0', '--top-p', '1'];
+  const plain = await json(...hot);
   assert.equal(plain.seed, 7);
   for (const flags of [['--top-k', '2'], ['--top-p', '0.2'], ['--min-p', '0.6'], ['--repetition-penalty', '4'], ['--system', 'You are a poet.'], ['--raw']]) {
-    const { text } = await json('--seed', '7', '--temperature', '3', '--top-k', '0', ...flags);
+    const { text } = await json(...hot, ...flags);
     assert.notEqual(text, plain.text, flags.join(' '));
   }
   const stopped = await json('--temperature', '0', '--stop', ' ');
@@ -182,9 +188,9 @@ test('Ctrl-C stops the answer and not the chat', async () => {
   const output = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr']) chat[name].setEncoding('utf8').on('data', (text) => (output[name] += text));
   chat.stdin.write('What is BitNet?\n');
-  while (output.stdout.length < 50) await once(chat.stdout, 'data');
+  await until(() => output.stdout.length > 50);
   chat.kill('SIGINT');
-  while (!output.stderr.includes('[stopped]')) await once(chat.stderr, 'data');
+  await until(() => output.stderr.includes('[stopped]'));
   chat.stdin.write('/history\n/exit\n');
   const [code] = await once(chat, 'exit');
   assert.equal(code, 0, output.stderr);

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { AbortError, BitNetLoader, LLMRouter } from 'llm-runner-router';
 import { COMMIT, startHub } from './support/hub.js';
-import { ORACLE, ROOT, sleep, temporaryFolder } from './support/models.js';
+import { ORACLE, ROOT, sleep, temporaryFolder, until } from './support/models.js';
 import { runModule } from './support/run.js';
 
 const MODEL = path.join(ORACLE, 'models', 'bitnet-2b4t');
@@ -202,7 +202,7 @@ const CHILD = `
 test('after kill -9 in the middle the next process goes on from there', async () => {
   const hub = await hubWith({ rate: 300_000 });
   const child = spawn(process.execPath, ['--input-type=module', '--eval', CHILD], { stdio: 'ignore' });
-  while (hub.sent < 250_000) await sleep(20);
+  await until(() => hub.sent > 250_000);
   child.kill('SIGKILL');
   await once(child, 'exit');
   hub.rate = undefined;
@@ -243,7 +243,7 @@ test('HF_HOME has the cache, and certificates of a company are trusted', async (
 test('a worker that is terminated stops its download', async () => {
   const hub = await hubWith({ rate: 100_000 });
   const worker = new Worker(`import(${JSON.stringify(INDEX)}).then(({ BitNetLoader }) => new BitNetLoader().load(${JSON.stringify(ID)}));`, { eval: true });
-  while (hub.sent < 60_000) await sleep(20);
+  await until(() => hub.sent > 60_000);
   await worker.terminate();
   await sleep(500);
   const { sent } = hub;

@@ -63,6 +63,15 @@ export async function collect(stream) {
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** Waits for a condition, a minute at most. */
+export async function until(condition) {
+  const deadline = Date.now() + 60_000;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`this did not come true: ${condition}`);
+    await sleep(20);
+  }
+}
+
 /** Milliseconds of processor time that this process takes while `ms` go by. */
 export async function processorTime(ms) {
   const before = process.cpuUsage();

@@ -1,6 +1,7 @@
 //! Requests to the hub and to where it redirects: who gets the token, what a status means, how long to be patient.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, Response, header};
@@ -69,6 +70,8 @@ pub(crate) struct Client {
     token: Option<Token>,
     retries: Retries,
     stall_timeout: Duration,
+    /// Whether a server has answered anything yet.
+    has_answer: AtomicBool,
     pub(crate) cancel: Cancel,
 }
 
@@ -91,6 +94,7 @@ impl Client {
             token: config.token.clone(),
             retries: config.retries,
             stall_timeout: config.stall_timeout,
+            has_answer: AtomicBool::new(false),
             cancel: cancel.clone(),
         })
     }
@@ -170,9 +174,15 @@ impl Client {
             Some(proxied) if !is_listed(&self.no_proxy, &origin.host) => proxied,
             _ => &self.direct,
         };
-        agent
-            .run(request)
-            .map_err(|error| self.transport(&origin.host, &error))
+        let response = agent.run(request).map_err(|error| {
+            if is_distrust(&error) {
+                let cure = "NODE_EXTRA_CA_CERTS names the certificates of a company";
+                return self.odd(url, purpose, &format!("{error}; {cure}")).into();
+            }
+            self.transport(&origin.host, &error)
+        })?;
+        self.has_answer.store(true, Ordering::Relaxed);
+        Ok(response)
     }
 
     /// Reads `wanted` bytes of a body, piece by piece.
@@ -258,7 +268,17 @@ impl Client {
         if self.cancel.is_cancelled() {
             return HubError::Cancelled.into();
         }
-        Failure::passing(format!("{host}: {error}"))
+        Failure::Passing {
+            reason: format!("{host}: {error}"),
+            after: None,
+            is_limit: false,
+            // When nobody has answered so far there is no network, most likely: that is told sooner.
+            cost: if self.has_answer.load(Ordering::Relaxed) {
+                1
+            } else {
+                2
+            },
+        }
     }
 
     fn accept(
@@ -282,6 +302,7 @@ impl Client {
                     .and_then(|value| value.trim().parse().ok())
                     .map(Duration::from_secs),
                 is_limit: status == 429,
+                cost: 1,
             }),
             // A link of a storage host that has run out: the hub makes a new one.
             400 | 401 | 403 | 404 | 410 if !is_hub => Err(Failure::passing(format!(
@@ -337,6 +358,15 @@ impl Client {
                 has_token,
             },
         }
+    }
+}
+
+/// Whether the other side is not who it should be: that does not pass.
+fn is_distrust(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Tls(_) | ureq::Error::Rustls(_) => true,
+        ureq::Error::Io(error) => error.kind() == ErrorKind::InvalidData,
+        _ => false,
     }
 }
 

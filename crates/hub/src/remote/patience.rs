@@ -26,6 +26,8 @@ pub(crate) enum Failure {
         after: Option<Duration>,
         /// Whether the server asks to be left alone.
         is_limit: bool,
+        /// How many tries it counts for.
+        cost: u32,
     },
 }
 
@@ -41,6 +43,7 @@ impl Failure {
             reason: reason.into(),
             after: None,
             is_limit: false,
+            cost: 1,
         }
     }
 }
@@ -84,20 +87,21 @@ impl<'a> Patience<'a> {
         failure: Failure,
         purpose: Purpose<'_>,
     ) -> Result<Duration, HubError> {
-        let (reason, after, is_limit) = match failure {
+        let (reason, after, is_limit, cost) = match failure {
             Failure::Final(error) => return Err(error),
             Failure::Passing {
                 reason,
                 after,
                 is_limit,
-            } => (reason, after, is_limit),
+                cost,
+            } => (reason, after, is_limit, cost),
         };
         let Retries {
             attempts,
             first_pause,
             longest_pause,
         } = self.retries;
-        self.failures += 1;
+        self.failures += cost;
         let what = purpose.what.to_owned();
         let is_too_long = after.is_some_and(|after| after > longest_pause);
         if self.failures >= attempts || is_too_long {
