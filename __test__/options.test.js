@@ -32,6 +32,14 @@ const CHANGES_TEXT = {
 
 /** Options of a call whose effect is tested elsewhere, by the name of the test. */
 const TESTED_ELSEWHERE = {
+  responseFormat: 'answers at temperature 1 are what the schema says, or were cut off and say so',
+  tools: 'tools reach the model, in its own template or as a system message',
+  toolChoice: 'a call that is forced has a name and arguments by its schema',
+  logprobs: 'logprobs are those of the softmax of forward(), whatever temperature and penalties',
+  topLogprobs: 'logprobs are those of the softmax of forward(), whatever temperature and penalties',
+  logitBias: 'logitBias rules tokens out and forces them',
+  n: 'n gives several answers, each with its own seed, and streams the first',
+  echo: 'echo says the prompt first, in text and in the stream',
   maxTokens: 'maxTokens ends an answer with finishReason length',
   stop: 'stop strings end an answer before them, also across token borders',
   signal: 'aborting stops the engine, and the error holds the text so far',

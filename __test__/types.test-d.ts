@@ -1,6 +1,6 @@
 // Compiled, never run: the types of the public API accept what works and refuse what does not.
 import LLMRouter, { AbortError, BitNetLoader, Chat, Config, OpenAILoader, chat, generate, load, LlmError, ModelError, TextStream } from 'llm-runner-router';
-import type { BitNetModel, Candidate, ChatMessage, EnsembleResult, GenerateResult, LoadOptions, ModelInfo, RemoteModel, RoutedResult, Strategy } from 'llm-runner-router';
+import type { BitNetModel, Candidate, ChatMessage, EnsembleResult, GenerateResult, LoadOptions, ModelInfo, RemoteModel, RoutedResult, Strategy, Tool } from 'llm-runner-router';
 import Loader from 'llm-runner-router/loaders/BitNetLoader';
 import { ModelError as FromErrors } from 'llm-runner-router/errors';
 import { MockLoader } from 'llm-runner-router/loaders';
@@ -100,3 +100,12 @@ import { ModelRegistry as FromRegistry } from 'llm-runner-router/src/core/Regist
 import { Router as FromRouter } from 'llm-runner-router/src/core/Router.js';
 export const parts: [typeof Config, typeof LLMRouter.prototype.pipeline, typeof LLMRouter.prototype.registry] = [FromConfig, FromPipeline.prototype, FromRegistry.prototype];
 export const strategyOf = (router: FromRouter): unknown => router;
+
+const formed = await model.generate('x', { responseFormat: { type: 'json_schema', schema: { type: 'object' } }, topLogprobs: 2, logitBias: { 5: -1 }, n: 2, echo: true });
+same<typeof formed.parsed, unknown>(true);
+void [formed.logprobs?.[0].top[0].logprob, formed.choices?.map(({ text, seed }) => [text, seed])];
+const tool: Tool = { type: 'function', function: { name: 'clock', parameters: { type: 'object' } }, execute: (given: { zone?: string }) => given.zone };
+await conversation.send('What time is it?', { tools: [tool], toolChoice: { function: { name: 'clock' } }, maxToolRounds: 3 });
+void formed.toolCalls?.map(({ id, function: { name } }) => [id, name]);
+// @ts-expect-error -- a regular expression needs its pattern
+await model.generate('x', { responseFormat: { type: 'regex' } });

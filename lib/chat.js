@@ -2,12 +2,25 @@
 // does not compute again (`usage.cachedTokens`), so this costs little more than a conversation kept inside the model.
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { readCallOptions } from './call.js';
+import { ToolLoop } from './tool-loop.js';
 import { ModelError } from './errors.js';
 import { isMessages, show } from './options.js';
 import { StreamAttempt } from './router/attempt.js';
 import { TextStream } from './stream.js';
+import { readTools } from './tools.js';
 
 const VERSION = 1;
+
+/** What runs the tools of a turn; undefined where it has none. A chat runs them itself, so each needs a function. */
+function toolLoopOf(asked, maxRounds = 8) {
+  if (!Number.isInteger(maxRounds) || maxRounds < 1) {
+    throw new ModelError(`Invalid option maxToolRounds: ${show(maxRounds)} was given, a whole number from 1 is allowed`, 'INVALID_ARGUMENT', { option: 'maxToolRounds', given: maxRounds });
+  }
+  const tools = readTools(asked);
+  const mute = tools?.list.find(({ execute }) => execute === undefined);
+  if (mute) throw new ModelError(`Tool ${mute.name} has no execute(): a chat runs its tools; generate() leaves that to the caller`, 'INVALID_ARGUMENT', { option: 'tools' });
+  return tools && new ToolLoop(tools.list, maxRounds);
+}
 
 export class Chat {
   #ask;
@@ -62,7 +75,9 @@ export class Chat {
    */
   stream(text, options) {
     if (typeof text !== 'string') throw new ModelError(`A turn is a string; ${show(text)} was given`, 'INVALID_ARGUMENT', { option: 'text', given: text });
-    const { route, watch, asked } = readCallOptions({ ...this.#options, ...options });
+    const { maxToolRounds, ...given } = { ...this.#options, ...options };
+    const { route, watch, asked } = readCallOptions(given);
+    const loop = toolLoopOf(asked, maxToolRounds);
     const question = { role: 'user', content: text };
     const before = this.#last;
     let finish;
@@ -71,10 +86,12 @@ export class Chat {
       await before;
       const system = this.#system === undefined ? [] : [{ role: 'system', content: this.#system }];
       const sticky = this.modelId === undefined || route.strategy !== undefined ? {} : { modelId: this.modelId };
-      return new StreamAttempt(this.#ask([...system, ...this.#messages, question], { ...asked, ...sticky, ...route }));
+      const turns = [...system, ...this.#messages, question];
+      const ask = (more, choice) => new StreamAttempt(this.#ask([...turns, ...more], { ...asked, ...choice, ...sticky, ...route }));
+      return loop ? loop.start(ask) : ask([]);
     };
     const complete = (result) => {
-      this.#messages.push(question, { role: 'assistant', content: result.text });
+      this.#messages.push(question, ...(loop?.messages ?? []), { role: 'assistant', content: result.text });
       this.#pinned = result.modelId;
       return result;
     };

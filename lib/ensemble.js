@@ -2,8 +2,6 @@
 import { ModelError } from './errors.js';
 import { show } from './options.js';
 
-export const METHODS = ['weighted-vote', 'consensus'];
-
 /** Texts that differ in case, spacing or punctuation only are one answer. */
 const normalize = (text) => text.toLowerCase().normalize('NFKC').replace(/[^\p{L}\p{N}]+/gu, ' ').trim();
 
@@ -45,18 +43,35 @@ function consensus(answers) {
 }
 
 /**
+ * How probable its model held each answer: the mean log-probability of a byte of its text, so that models with other tokens compare,
+ * plus the logarithm of the model's weight. An answer without log-probabilities has no chance.
+ */
+function likelihood(answers) {
+  return answers.map(({ text, weight, logprobs }) => {
+    if (!logprobs?.length) return -Infinity;
+    const total = logprobs.reduce((sum, { logprob }) => sum + logprob, 0);
+    return total / Math.max(1, Buffer.byteLength(text)) + Math.log(weight);
+  });
+}
+
+/** How alike the others are to the answer at `index`, by weight. */
+const agreementWith = (answers, index) => consensus(answers)[index];
+
+/**
  * Chooses among answers.
- * @param {{ text: string, weight: number }[]} answers at least one
- * @param {'weighted-vote' | 'consensus'} method
+ * @param {{ text: string, weight: number, logprobs?: { logprob: number }[] }[]} answers at least one
+ * @param {'weighted-vote' | 'consensus' | 'best-logprob'} method
  * @returns {{ index: number, scores: number[], agreement: number }} `agreement`, 0 to 1: the share of the weight behind the chosen answer,
  *   or how much the others are like it
  */
 export function combine(answers, method) {
-  const scores = method === 'consensus' ? consensus(answers) : weightedVote(answers);
+  const score = { consensus, 'best-logprob': likelihood, 'weighted-vote': weightedVote }[method];
+  const scores = score(answers);
   const best = Math.max(...scores);
   const index = answers.map((_, i) => i).filter((i) => scores[i] === best).reduce((a, b) => (answers[b].weight > answers[a].weight ? b : a));
+  if (method !== 'weighted-vote') return { index, scores, agreement: method === 'consensus' ? best : agreementWith(answers, index) };
   const total = answers.reduce((sum, { weight }) => sum + weight, 0);
-  return { index, scores, agreement: method === 'consensus' ? best : total > 0 ? best / total : 1 };
+  return { index, scores, agreement: total > 0 ? best / total : 1 };
 }
 
 /** The members of an ensemble, checked: ids or models, each alone or as `{ model, weight }`. */
@@ -93,7 +108,7 @@ export async function runEnsemble(members, ask, { method, minAgreement }) {
     const list = votes.map(({ modelId, error }) => `${modelId}: ${error.message}`).join('; ');
     throw new ModelError(`All models failed: ${list}`, 'ALL_MODELS_FAILED', { attempts: votes }, { cause: settled[0].reason });
   }
-  const { index, scores, agreement } = combine(answered.map(({ vote }) => vote), method);
+  const { index, scores, agreement } = combine(answered.map(({ vote, value }) => ({ ...vote, logprobs: value.logprobs })), method);
   answered.forEach(({ vote }, i) => (vote.score = scores[i]));
   if (agreement < minAgreement) {
     throw new ModelError(`The models do not agree: ${agreement.toFixed(2)} of ${minAgreement} (minAgreement)`, 'NO_CONSENSUS', { votes, agreement });

@@ -164,7 +164,8 @@ export class LLMRouter extends EventEmitter {
    */
   async ensemble(models, prompt, options) {
     const members = readMembers(models);
-    const { route, rest } = splitOptions(options, 'ensemble');
+    const { route, rest: given } = splitOptions(options, 'ensemble');
+    const rest = route.method === 'best-logprob' ? { ...given, logprobs: true } : given;
     const ask = async (model) => {
       if (typeof model !== 'string') return this.generate(model, prompt, rest);
       return this.generate(prompt, { ...rest, modelId: await this.#loadedId(model) });

@@ -2,8 +2,11 @@
 import { startEnergyMeter } from './energy.js';
 import { AbortError, awaitNative, callNative, ModelError } from './errors.js';
 import { readFlags, readOptions } from './options.js';
-import { checkChat, checkIds, checkPrompt, checkText, checkTexts, enginePrompt, fillTemplate, toJson } from './prompt.js';
+import { checkChat, checkIds, checkPrompt, checkText, checkTexts, echoOf, enginePrompt, fillTemplate, toJson } from './prompt.js';
+import { Choices, Echo } from './answers.js';
+import { parsedAnswer, readResponseFormat } from './response-format.js';
 import { TextStream } from './stream.js';
+import { callGrammar, PLAIN_STYLE, readCalls, readTools, templateStyle } from './tools.js';
 
 /** How tokens are chosen: options of a call, and of load() for the calls that do not say. */
 export const SAMPLING_OPTIONS = [
@@ -24,6 +27,28 @@ function tokensPerSecond(tokens, { prefillMs, decodeMs }) {
   return ms > 0 ? (count * 1000) / ms : 0;
 }
 
+/** The form of an answer: that of the call, or of a call to a tool that must be made. */
+function formatOf({ responseFormat }, tools) {
+  const format = readResponseFormat(responseFormat);
+  if (!tools?.forced.length) return format;
+  if (format) throw new ModelError('Option responseFormat forms the answer: it cannot be used with a toolChoice that forces a call', 'INVALID_ARGUMENT', { option: 'responseFormat' });
+  return { type: 'grammar', grammar: callGrammar(tools.forced, tools.style ?? PLAIN_STYLE) };
+}
+
+/** What of a result is one answer's own. */
+function answerOf({ logprobs, finishReason }, answer, { format, echo, tools }) {
+  const parsed = parsedAnswer(format, answer);
+  const { text, toolCalls } = tools ? readCalls(answer, tools.list) : { text: answer, toolCalls: [] };
+  const called = toolCalls.length > 0 && { toolCalls };
+  return { text: echo + text, finishReason: called ? 'tool_calls' : finishReason, ...called, ...(parsed === undefined ? {} : { parsed }), ...(logprobs && { logprobs }) };
+}
+
+/** The answers of a call that asked for several. */
+function choicesOf({ choices }, about) {
+  if (!choices) return {};
+  return { choices: choices.map(({ text, done }, index) => ({ index, seed: done.seed, tokenIds: done.tokenIds, ...answerOf(done, text, about) })) };
+}
+
 /** A model that `BitNetLoader` has loaded. */
 export class BitNetModel {
   #native;
@@ -33,6 +58,8 @@ export class BitNetModel {
   #onUnload;
   #hasChatTemplate;
   #key;
+  /** How the chat template shows tools: looked up once, null where it does not. */
+  #toolStyle;
   #live = new Set();
 
   type = 'bitnet';
@@ -80,22 +107,30 @@ export class BitNetModel {
   stream(prompt, options) {
     const given = readOptions(options, 'generate');
     const asked = checkPrompt(given.messages ?? prompt);
+    const echo = echoOf(asked, given);
+    const tools = this.#toolsOf(given);
+    const format = formatOf(given, tools);
     const engine = this.#engine;
     const turns = typeof asked === 'string' && !given.raw ? this.#turns : null;
     const startedAt = performance.now();
     const joules = given.energy ? startEnergyMeter() : undefined;
     let finishTurn = () => {};
     const start = () => {
-      const request = () => this.#request(asked, given, turns);
-      if (turns === null) return awaitNative(() => engine.generate(request()));
+      const begin = () => this.#begin(engine, this.#request(asked, given, turns, format, tools), given, echo);
+      if (turns === null) return awaitNative(begin);
       // Turns of one conversation follow each other: a question waits for the answers before it.
       const before = this.#lastTurn;
       this.#lastTurn = Promise.all([before, new Promise((resolve) => (finishTurn = resolve))]);
-      return before.then(() => awaitNative(() => engine.generate(request())));
+      return before.then(() => awaitNative(begin));
     };
-    const complete = (done, text) => {
-      turns?.push({ role: 'user', content: fillTemplate(given.template, asked) }, { role: 'assistant', content: text });
-      return this.#resultOf(done, text, performance.now() - startedAt, joules && { joules: joules() });
+    const complete = (done, whole) => {
+      const text = whole.slice(echo.length);
+      const about = { format, echo, tools };
+      const own = answerOf(done, text, about);
+      const message = { role: 'assistant', content: own.text.slice(echo.length), ...(own.toolCalls && { tool_calls: own.toolCalls }) };
+      turns?.push({ role: 'user', content: fillTemplate(given.template, asked) }, message);
+      const result = this.#resultOf(done, text, performance.now() - startedAt, joules && { joules: joules() });
+      return { ...result, ...own, ...choicesOf(done, about) };
     };
     // A signal that is aborted already settles the stream before the constructor returns.
     let stream;
@@ -118,14 +153,46 @@ export class BitNetModel {
     return this.stream(prompt, options).readToEnd();
   }
 
-  #request(asked, given, turns) {
-    const { stop, ...prompt } = enginePrompt(asked, given, turns, this.#hasChatTemplate);
+  /** The tools of a call, and how the chat template shows them. */
+  #toolsOf(given) {
+    const tools = readTools(given);
+    if (!tools) return undefined;
+    const render = (messages, shown) => this.applyChatTemplate(messages, { tools: shown });
+    if (this.#toolStyle === undefined) this.#toolStyle = (this.#hasChatTemplate && templateStyle(render)) || null;
+    return { ...tools, style: this.#toolStyle ?? undefined };
+  }
+
+  /** Starts one answer, or several side by side: each with a seed of its own. */
+  async #begin(engine, request, { n = 1 }, echo) {
+    const { seed } = request.sampling;
+    const seeds = Array.from({ length: n }, (_, i) => (seed === undefined ? {} : { seed: (seed + i) % Number.MAX_SAFE_INTEGER }));
+    const starts = await Promise.allSettled(seeds.map((own) => engine.generate({ ...request, sampling: { ...request.sampling, ...own } })));
+    const failed = starts.find(({ status }) => status === 'rejected');
+    const sources = starts.flatMap(({ value }) => value ?? []);
+    if (failed) {
+      for (const source of sources) source.cancel();
+      throw failed.reason;
+    }
+    const source = n === 1 ? sources[0] : new Choices(sources);
+    return echo === '' ? source : new Echo(echo, source);
+  }
+
+  #request(asked, given, turns, format, tools) {
+    const { stop, ...prompt } = enginePrompt(asked, given, turns, this.#hasChatTemplate, tools);
     const sampling = pick({ ...this.config, ...given }, SAMPLING_OPTIONS);
-    return { ...prompt, sampling, ...pick(given, CALL_OPTIONS), stop: [given.stop ?? [], stop].flat() };
+    const bias = Object.entries(given.logitBias ?? {}).map(([id, value]) => ({ id: Number(id), bias: value }));
+    const top = given.topLogprobs ?? (given.logprobs ? 0 : undefined);
+    return {
+      ...prompt, sampling, ...pick(given, CALL_OPTIONS), stop: [given.stop ?? [], stop].flat(),
+      ...(format && { responseFormat: toJson(format, 'responseFormat') }), ...(bias.length > 0 && { logitBias: bias }), ...(top !== undefined && { logprobs: top }),
+    };
   }
 
   #resultOf(done, text, latency, energy) {
-    const { finishReason, promptTokens, cachedTokens, completionTokens, draftedTokens, acceptedTokens, timings, seed, tokenIds } = done;
+    const all = done.choices?.map((choice) => choice.done) ?? [done];
+    const sum = (name) => all.reduce((total, one) => total + one[name], 0);
+    const { finishReason, promptTokens, cachedTokens, timings, seed, tokenIds } = done;
+    const [completionTokens, draftedTokens, acceptedTokens] = ['completionTokens', 'draftedTokens', 'acceptedTokens'].map(sum);
     this.updateMetrics(latency, completionTokens);
     return {
       text,
@@ -137,7 +204,7 @@ export class BitNetModel {
       finishReason,
       usage: { promptTokens, cachedTokens, completionTokens, totalTokens: promptTokens + completionTokens, draftedTokens, acceptedTokens, ...energy },
       timings,
-      performance: { tokensPerSecond: tokensPerSecond(completionTokens, timings) },
+      performance: { tokensPerSecond: tokensPerSecond(done.completionTokens, timings) },
       seed,
       tokenIds,
     };

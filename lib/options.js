@@ -1,11 +1,12 @@
 // The one table of options. It drives validation, the hints in error messages and the test that every option acts.
 import { ModelError } from './errors.js';
+import { show } from './show.js';
 
 /**
  * @typedef {object} Option
  * @property {string} name
  * @property {string[]} in     where it is taken: a key of CALLS below; what a model takes, the router takes as well
- * @property {'string'|'text'|'number'|'integer'|'boolean'|'function'|'strings'|'messages'|'signal'|'object'|'strategy'|'fallbacks'|'price'} type
+ * @property {'string'|'text'|'number'|'integer'|'boolean'|'function'|'strings'|'messages'|'signal'|'object'|'strategy'|'fallbacks'|'price'|'format'|'bias'|'tools'|'choice'} type
  * @property {number} [min]
  * @property {number} [max]
  * @property {boolean} [above]  the minimum itself is not allowed
@@ -65,6 +66,14 @@ export const OPTIONS = [
   { name: 'messages', in: ['generate'], type: 'messages', about: 'the whole chat, in place of a prompt' },
   { name: 'systemPrompt', in: ['generate'], type: 'text', aliases: ['system'], about: 'system message before the prompt' },
   { name: 'template', in: ['generate'], type: 'text', about: 'text around the prompt, which stands for {prompt}' },
+  { name: 'responseFormat', in: ['generate'], type: 'format', aliases: ['response_format', 'format'], about: 'form that the answer has: a JSON schema, any JSON object, a regular expression or a grammar' },
+  { name: 'tools', in: ['generate'], type: 'tools', about: 'functions that the model may call: toolCalls of the result' },
+  { name: 'toolChoice', in: ['generate'], type: 'choice', aliases: ['tool_choice'], about: 'auto, none, required, or the tool that must be called' },
+  { name: 'logprobs', in: ['generate'], type: 'boolean', about: 'how probable the model held each token, in the result' },
+  { name: 'topLogprobs', in: ['generate'], type: 'integer', min: 0, max: 20, aliases: ['top_logprobs'], about: 'the same of so many of the likeliest tokens besides' },
+  { name: 'logitBias', in: ['generate'], type: 'bias', aliases: ['logit_bias'], about: '{ tokenId: bias }: added to logits, -100 to 100' },
+  { name: 'n', in: ['generate'], type: 'integer', min: 1, max: 64, about: 'answers made side by side; choices of the result' },
+  { name: 'echo', in: ['generate'], type: 'boolean', about: 'say the prompt again before the answer' },
   { name: 'contextOverflow', in: ['generate'], type: 'string', values: ['error', 'shift', 'truncate'], about: 'what to do when the context is full' },
   { name: 'cache', in: ['router', 'route'], type: 'boolean', about: 'answer a repeated call from the response cache' },
   { name: 'signal', in: ['generate', 'load', 'download', 'embed'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
@@ -87,7 +96,7 @@ export const OPTIONS = [
   { name: 'maxModels', in: ['router'], type: 'integer', min: 1, max: 1_000_000, about: 'most models held; the least recently used one is unloaded' },
   { name: 'maxMemory', in: ['router'], type: 'integer', min: 1, max: Number.MAX_SAFE_INTEGER, about: 'bytes that all models together may take; four fifths of the machine when absent' },
   { name: 'registryPath', in: ['router'], type: 'string', about: 'file that keeps the list of models; they are loaded when they are asked for' },
-  { name: 'method', in: ['ensemble'], type: 'string', values: ['weighted-vote', 'consensus'], about: 'how one answer is made of several' },
+  { name: 'method', in: ['ensemble'], type: 'string', values: ['weighted-vote', 'consensus', 'best-logprob'], about: 'how one answer is made of several' },
   { name: 'minAgreement', in: ['ensemble'], type: 'number', min: 0, max: 1, about: 'below this agreement there is no answer' },
   { name: 'cacheTTL', in: ['router'], type: 'integer', min: 0, max: Number.MAX_SAFE_INTEGER, about: 'lifetime of cached responses, ms' },
   { name: 'autoInit', in: ['router'], type: 'boolean', about: 'false: load() does not initialize by itself' },
@@ -150,15 +159,7 @@ export function nearest(given, names) {
   return ranked.length > 0 && ranked[0][0] <= limit ? ranked[0][1] : undefined;
 }
 
-/** A value as an error message shows it: short, on one line. */
-export function show(value) {
-  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value);
-  if (typeof value === 'function') return 'a function';
-  if (typeof value === 'bigint') return `${value}n`;
-  if (Array.isArray(value)) return `an array of ${value.length}`;
-  if (value !== null && typeof value === 'object') return `an object (${value.constructor?.name ?? 'no prototype'})`;
-  return String(value);
-}
+export { show };
 
 /** What the row accepts, in words. */
 export function allowed(row) {
@@ -175,6 +176,10 @@ export function allowed(row) {
     strategy: 'a name or a function',
     fallbacks: 'an array of model ids, or true',
     price: '{ input, output } with numbers from 0',
+    format: '{ type, ... }, or "json"',
+    tools: 'an array of { type: "function", function: { name, description, parameters } }',
+    choice: 'auto, none, required, or the name of a tool',
+    bias: '{ tokenId: number from -100 to 100 }',
   };
   if (row.type in kinds) return kinds[row.type];
   const kind = row.type === 'integer' ? 'a whole number' : 'a number';
@@ -182,6 +187,8 @@ export function allowed(row) {
 }
 
 const isPrice = (value) => value !== null && typeof value === 'object' && Object.entries(value).every(([key, price]) => ['input', 'output'].includes(key) && typeof price === 'number' && price >= 0);
+
+const isBias = (value) => typeof value === 'object' && Object.entries(value).every(([id, bias]) => /^\d+$/.test(id) && Number(id) < 2 ** 32 && typeof bias === 'number' && Math.abs(bias) <= 100);
 
 const isText = (value) => typeof value === 'string' && value.length > 0;
 
@@ -205,6 +212,10 @@ function accepts(row, value) {
     case 'strategy': return isText(value) || typeof value === 'function';
     case 'fallbacks': return value === true || (Array.isArray(value) && value.every(isText));
     case 'price': return isPrice(value);
+    case 'format': return typeof value === 'object' || typeof value === 'string';
+    case 'choice': return isText(value) || typeof value === 'object';
+    case 'tools': return Array.isArray(value);
+    case 'bias': return isBias(value);
     default: return isNumber(row, value);
   }
 }

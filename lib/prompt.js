@@ -1,6 +1,7 @@
 // From what a caller gives (text, messages, a system prompt, kept turns) to what the engine takes.
 import { ModelError } from './errors.js';
 import { isMessages, show } from './options.js';
+import { plainMessages, templateMessages } from './tools.js';
 
 /** Stop strings of the plain transcript below: the model must not speak for the user. */
 export const TRANSCRIPT_STOP = ['\nUser:'];
@@ -55,6 +56,13 @@ export function fillTemplate(template, prompt) {
   return template === undefined || typeof prompt !== 'string' ? prompt : template.replace('{prompt}', () => prompt);
 }
 
+/** What the option echo says before an answer. */
+export function echoOf(asked, { echo, template }) {
+  if (!echo) return '';
+  if (typeof asked === 'string') return fillTemplate(template, asked);
+  throw new ModelError('Option echo says a text again: it cannot be used with messages', 'INVALID_ARGUMENT', { option: 'echo' });
+}
+
 const textOf = (content) =>
   typeof content === 'string' ? content : Array.isArray(content) ? content.map((part) => part?.text ?? '').join('') : String(content);
 
@@ -71,11 +79,15 @@ export function transcript(messages) {
  * @param {{ raw?: boolean, systemPrompt?: string, template?: string }} options
  * @param {object[] | null} turns kept turns of a conversation, or null where none are kept
  * @param {boolean} hasChatTemplate
+ * @param {{ list: object[], style?: object }} [tools] `style`: how the chat template shows them, if it does
  */
-export function enginePrompt(prompt, options, turns, hasChatTemplate) {
+export function enginePrompt(prompt, options, turns, hasChatTemplate, tools) {
   const filled = fillTemplate(options.template, prompt);
   const system = options.systemPrompt === undefined ? [] : [{ role: 'system', content: options.systemPrompt }];
-  if (typeof filled === 'string') {
+  if (options.raw && tools) {
+    throw new ModelError('Option raw completes a text: it cannot be used with tools', 'INVALID_ARGUMENT', { option: 'raw' });
+  }
+  if (typeof filled === 'string' && !tools) {
     if (options.raw) return { text: [...system.map((message) => message.content), filled].join('\n\n'), raw: true, stop: [] };
     if (turns === null && !hasChatTemplate) {
       return { text: [...system.map((message) => message.content), filled].join('\n\n'), raw: true, stop: [] };
@@ -86,5 +98,14 @@ export function enginePrompt(prompt, options, turns, hasChatTemplate) {
   }
   const asked = typeof filled === 'string' ? [...(turns ?? []), { role: 'user', content: filled }] : filled;
   const messages = [...system, ...asked];
+  if (tools?.style) {
+    const variables = toJson({ tools: tools.list.map(({ wire }) => wire) }, 'tools');
+    return { messages: toJson(templateMessages(messages), 'messages'), variables, stop: [] };
+  }
+  return chatPrompt(tools ? plainMessages(messages, tools.list) : messages, hasChatTemplate);
+}
+
+/** Messages for the chat template of the model, or as a transcript where it has none. */
+function chatPrompt(messages, hasChatTemplate) {
   return hasChatTemplate ? { messages: toJson(messages, 'messages'), stop: [] } : { text: transcript(messages), raw: true, stop: TRANSCRIPT_STOP };
 }

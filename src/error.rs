@@ -153,6 +153,7 @@ fn engine_code(error: &EngineError) -> &'static str {
         | EngineError::TokenOutOfRange { .. }
         | EngineError::TextTooShort { .. }
         | EngineError::TooManyLogits { .. } => "INVALID_ARGUMENT",
+        EngineError::Grammar { .. } => "GRAMMAR_UNSUPPORTED",
         EngineError::InText { source, .. } => engine_code(source),
         EngineError::UnsupportedPooling { .. } => "UNSUPPORTED_MODEL",
         EngineError::IsaUnavailable { .. } => "ISA_UNAVAILABLE",

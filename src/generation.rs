@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use llm_engine::{CancelHandle, Completion, Generation, TextEvent};
+use llm_engine::{CancelHandle, ChoiceLogprobs, Completion, Generation, TextEvent, TokenLogprob};
 use napi::bindgen_prelude::{Env, PromiseRaw};
 use napi_derive::napi;
 
@@ -31,6 +31,46 @@ pub struct GenerationEnd {
     pub timings: GenerationTimings,
     pub seed: i64,
     pub token_ids: Vec<u32>,
+    pub logprobs: Option<Vec<ChoiceScores>>,
+}
+
+/// How probable the model held a token that was chosen, and the likeliest ones.
+#[napi(object)]
+#[derive(Debug)]
+pub struct ChoiceScores {
+    pub id: u32,
+    pub token: String,
+    /// Natural logarithm.
+    pub logprob: f64,
+    pub top: Vec<TokenScore>,
+}
+
+/// How probable the model held a token.
+#[napi(object)]
+#[derive(Debug)]
+pub struct TokenScore {
+    pub id: u32,
+    pub token: String,
+    /// Natural logarithm.
+    pub logprob: f64,
+}
+
+impl From<TokenLogprob> for TokenScore {
+    fn from(TokenLogprob { id, token, logprob }: TokenLogprob) -> Self {
+        Self { id, token, logprob }
+    }
+}
+
+impl From<ChoiceLogprobs> for ChoiceScores {
+    fn from(ChoiceLogprobs { chosen, top }: ChoiceLogprobs) -> Self {
+        let TokenLogprob { id, token, logprob } = chosen;
+        Self {
+            id,
+            token,
+            logprob,
+            top: top.into_iter().map(Into::into).collect(),
+        }
+    }
 }
 
 /// Milliseconds of wall clock.
@@ -81,6 +121,9 @@ impl From<Completion> for GenerationEnd {
             },
             seed: i64::try_from(completion.seed).unwrap_or(i64::MAX),
             token_ids: completion.token_ids,
+            logprobs: completion
+                .logprobs
+                .map(|choices| choices.into_iter().map(Into::into).collect()),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use llm_engine::{
     ContextOverflow, EngineConfig, GenerateRequest, HeadMode, Message, Prompt, RenderOptions,
-    SamplingOptions, Speculation,
+    ResponseFormat, SamplingOptions, Speculation,
 };
 use llm_router::{Cancel, LoadSpec};
 use napi_derive::napi;
@@ -97,6 +97,8 @@ impl LoadRequest {
 pub struct GenerateCall {
     pub text: Option<String>,
     pub messages: Option<String>,
+    /// What the chat template sees besides the messages: an object in JSON.
+    pub variables: Option<String>,
     pub raw: Option<bool>,
     pub sampling: SamplingFields,
     pub max_tokens: Option<u32>,
@@ -104,8 +106,21 @@ pub struct GenerateCall {
     pub ignore_eos: Option<bool>,
     /// `error`, `shift` or `truncate`.
     pub context_overflow: Option<String>,
+    /// JSON: `type` is `json_object`, `json_schema` (with `schema`), `regex` (`pattern`) or `grammar` (`grammar`).
+    pub response_format: Option<String>,
+    pub logit_bias: Option<Vec<TokenBias>>,
+    /// Log-probabilities, each with those of so many of the likeliest tokens.
+    pub logprobs: Option<u32>,
     /// `auto` or `off`.
     pub speculation: Option<String>,
+}
+
+/// What is added to the logit of a token.
+#[napi(object)]
+#[derive(Debug)]
+pub struct TokenBias {
+    pub id: u32,
+    pub bias: f64,
 }
 
 impl GenerateCall {
@@ -113,7 +128,7 @@ impl GenerateCall {
         let prompt = match (self.messages, self.text) {
             (Some(messages), _) => Prompt::Messages {
                 messages: parse_messages(&messages)?,
-                options: render_options(true, "{}")?,
+                options: render_options(true, self.variables.as_deref().unwrap_or("{}"))?,
             },
             (None, text) => Prompt::Text {
                 text: text.unwrap_or_default(),
@@ -127,8 +142,39 @@ impl GenerateCall {
             stop: self.stop,
             ignore_eos: self.ignore_eos.unwrap_or(false),
             context_overflow: context_overflow(self.context_overflow.as_deref())?,
+            response_format: self
+                .response_format
+                .as_deref()
+                .map(response_format)
+                .transpose()?,
+            logit_bias: self
+                .logit_bias
+                .unwrap_or_default()
+                .into_iter()
+                .map(|TokenBias { id, bias }| (id, bias as f32))
+                .collect(),
+            logprobs: self.logprobs.map(|top| top as usize),
             speculation: speculation(self.speculation.as_deref())?,
         })
+    }
+}
+
+fn response_format(json: &str) -> Result<ResponseFormat, Failure> {
+    let refuse = |problem: &str| Failure::argument("responseFormat", problem);
+    let mut format: Map<String, Value> =
+        serde_json::from_str(json).map_err(|error| refuse(&error.to_string()))?;
+    let text = |value: Option<Value>| match value {
+        Some(Value::String(text)) => Ok(text),
+        _ => Err(refuse("a string is missing")),
+    };
+    match text(format.remove("type"))?.as_str() {
+        "json_object" => Ok(ResponseFormat::JsonObject),
+        "json_schema" => Ok(ResponseFormat::JsonSchema(
+            format.remove("schema").unwrap_or_default(),
+        )),
+        "regex" => text(format.remove("pattern")).map(ResponseFormat::Regex),
+        "grammar" => text(format.remove("grammar")).map(ResponseFormat::Grammar),
+        other => Err(refuse(other)),
     }
 }
 

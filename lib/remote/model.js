@@ -2,14 +2,19 @@
 import { ModelError } from '../errors.js';
 import { readOptions } from '../options.js';
 import { environmentVariable } from '../paths.js';
-import { checkPrompt, fillTemplate } from '../prompt.js';
+import { Echo } from '../answers.js';
+import { checkPrompt, echoOf, fillTemplate } from '../prompt.js';
+import { parsedAnswer, readResponseFormat, wireFormat } from '../response-format.js';
 import { TextStream } from '../stream.js';
+import { readTools } from '../tools.js';
+import { callsFromWire, choiceToWire, messagesToWire } from './tool-wire.js';
 import { broken, messageOf, refusal } from './failures.js';
 import { readEvents } from './sse.js';
 
 /** Our option -> the name on the wire. */
 const WIRE = {
   temperature: 'temperature', topP: 'top_p', stop: 'stop', seed: 'seed', frequencyPenalty: 'frequency_penalty', presencePenalty: 'presence_penalty',
+  logitBias: 'logit_bias', logprobs: 'logprobs', topLogprobs: 'top_logprobs',
 };
 
 /** Options that the endpoint has no word for. Servers that know more take it through `extraBody`. */
@@ -26,6 +31,8 @@ class RemoteAnswer {
   #finish;
   #usage;
   #pieces = 0;
+  #logprobs = [];
+  #calls = [];
 
   constructor(payloads, about, startedAt) {
     this.#payloads = payloads;
@@ -42,12 +49,24 @@ class RemoteAnswer {
       const choice = event.choices?.[0];
       this.#usage = event.usage ?? this.#usage;
       this.#finish = choice?.finish_reason ?? this.#finish;
+      this.#collectCalls(choice?.delta?.tool_calls ?? choice?.message?.tool_calls ?? []);
+      this.#logprobs.push(...(choice?.logprobs?.content ?? []));
       const text = choice?.delta?.content ?? choice?.message?.content ?? '';
       if (text === '') continue;
       this.#ttftMs ??= performance.now() - this.#startedAt;
       this.#pieces += 1;
       return { text };
     }
+  }
+
+  /** Calls come in parts: the name first, then the arguments piece by piece. */
+  #collectCalls(parts) {
+    parts.forEach(({ index, id, function: part }, position) => {
+      const call = (this.#calls[index ?? position] ??= { name: '', given: '' });
+      call.id ??= id;
+      call.name += part?.name ?? '';
+      call.given += typeof part?.arguments === 'object' ? JSON.stringify(part.arguments) : (part?.arguments ?? '');
+    });
   }
 
   cancel() {
@@ -79,9 +98,12 @@ class RemoteAnswer {
   #end(saidSo) {
     if (!saidSo && this.#finish === undefined) throw this.#failure('broke off in the middle of its answer');
     const totalMs = performance.now() - this.#startedAt;
-    return { finishReason: FINISH_REASONS.includes(this.#finish) ? this.#finish : 'stop', usage: this.#usage, pieces: this.#pieces, ttftMs: this.#ttftMs ?? totalMs, totalMs };
+    return { finishReason: FINISH_REASONS.includes(this.#finish) ? this.#finish : 'stop', usage: this.#usage, logprobs: this.#logprobs, calls: this.#calls.filter(Boolean), pieces: this.#pieces, ttftMs: this.#ttftMs ?? totalMs, totalMs };
   }
 }
+
+/** A log-probability in our words; the wire tells no ids. */
+const fromWire = ({ token, logprob, top_logprobs: top = [] }) => ({ token, logprob, top: top.map((one) => ({ token: one.token, logprob: one.logprob })) });
 
 function messagesOf(prompt, { systemPrompt, template }) {
   const filled = fillTemplate(template, prompt);
@@ -148,7 +170,11 @@ export class RemoteModel {
 
   /** Names of the options that this model cannot honour. */
   unsupported(options) {
-    return UNKNOWN_TO_WIRE.filter((name) => options[name] !== undefined && options[name] !== false);
+    const unknown = UNKNOWN_TO_WIRE.filter((name) => options[name] !== undefined && options[name] !== false);
+    const format = readResponseFormat(options.responseFormat);
+    if (format && !wireFormat(format)) unknown.push('responseFormat');
+    if (options.n > 1) unknown.push('n');
+    return unknown;
   }
 
   /** Streams the answer to a prompt. Returns at once; refused options and prompts throw at once. */
@@ -156,16 +182,21 @@ export class RemoteModel {
     const given = readOptions(options, 'generate');
     const [unknown] = this.unsupported(given);
     if (unknown) {
-      throw new ModelError(`Option ${unknown} has no place in the OpenAI API, so model ${this.id} cannot honour it; parameters of one server go into extraBody of load()`, 'INVALID_OPTION', {
+      throw new ModelError(`Option ${unknown} ${unknown === 'responseFormat' ? `of type ${given.responseFormat.type} ` : ''}has no place in the OpenAI API, so model ${this.id} cannot honour it; parameters of one server go into extraBody of load()`, 'INVALID_OPTION', {
         option: unknown,
       });
     }
     if (!this.loaded) throw new ModelError('Model not loaded. Call load() first.', 'MODEL_NOT_LOADED', { modelId: this.id });
-    const body = this.#bodyOf(messagesOf(checkPrompt(given.messages ?? prompt), given), given);
+    const asked = checkPrompt(given.messages ?? prompt);
+    const echo = echoOf(asked, given);
+    const body = this.#bodyOf(messagesOf(asked, given), given);
     const controller = new AbortController();
     const stream = new TextStream({
-      start: () => this.#ask(body, controller),
-      complete: (done, text) => this.#resultOf(done, text, given),
+      start: async () => {
+        const answer = await this.#ask(body, controller);
+        return echo === '' ? answer : new Echo(echo, answer);
+      },
+      complete: (done, text) => this.#resultOf(done, text, given, echo),
       signal: given.signal,
       onToken: given.onToken,
       toError: (error) => error,
@@ -183,17 +214,21 @@ export class RemoteModel {
   }
 
   #bodyOf(messages, given) {
-    const settings = { ...this.config, ...given };
+    const settings = { ...this.config, ...given, ...(given.topLogprobs === undefined ? {} : { logprobs: true }) };
+    const tools = readTools(given);
+    const format = wireFormat(readResponseFormat(given.responseFormat));
     const wire = Object.entries(WIRE).filter(([ours]) => settings[ours] !== undefined).map(([ours, theirs]) => [theirs, settings[ours]]);
     // OpenAI has renamed this one; the others have not.
     const limit = new URL(this.baseURL).hostname === 'api.openai.com' ? 'max_completion_tokens' : 'max_tokens';
     return {
       model: this.source,
-      messages,
+      messages: messagesToWire(messages),
       stream: true,
       stream_options: { include_usage: true },
       ...(given.maxTokens === undefined ? {} : { [limit]: given.maxTokens }),
       ...Object.fromEntries(wire),
+      ...(format && { response_format: format }),
+      ...(tools && { tools: tools.list.map(({ wire }) => wire), ...(given.toolChoice !== undefined && { tool_choice: choiceToWire(given.toolChoice, tools) }) }),
       ...this.#extraBody,
     };
   }
@@ -227,10 +262,11 @@ export class RemoteModel {
     return new RemoteAnswer(isStream ? readEvents(bytes) : wholeBody(bytes), about, startedAt);
   }
 
-  #resultOf({ finishReason, usage, pieces, ttftMs, totalMs }, text, given) {
+  #resultOf({ finishReason, usage, logprobs, calls, pieces, ttftMs, totalMs }, text, given, echo) {
     // Servers that count nothing send about one token a piece.
     const [promptTokens, completionTokens] = [usage?.prompt_tokens ?? 0, usage?.completion_tokens ?? pieces];
     const decodeMs = totalMs - ttftMs;
+    const parsed = parsedAnswer(readResponseFormat(given.responseFormat), text.slice(echo.length));
     const { metrics } = this;
     metrics.avgLatency = (metrics.avgLatency * metrics.inferenceCount + totalMs) / (metrics.inferenceCount + 1);
     metrics.inferenceCount += 1;
@@ -243,11 +279,14 @@ export class RemoteModel {
       model: this.name,
       modelId: this.id,
       cached: false,
-      finishReason,
+      finishReason: calls.length > 0 ? 'tool_calls' : finishReason,
       usage: { promptTokens, cachedTokens: usage?.prompt_tokens_details?.cached_tokens ?? 0, completionTokens, totalTokens: promptTokens + completionTokens },
       timings: { queueMs: 0, prefillMs: ttftMs, decodeMs, ttftMs },
       performance: { tokensPerSecond: completionTokens > 1 && decodeMs > 0 ? ((completionTokens - 1) * 1000) / decodeMs : 0 },
       ...(given.seed === undefined ? {} : { seed: given.seed }),
+      ...(parsed === undefined ? {} : { parsed }),
+      ...(calls.length > 0 && { toolCalls: callsFromWire(calls) }),
+      ...(logprobs.length > 0 && { logprobs: logprobs.map(fromWire) }),
     };
   }
 

@@ -1,5 +1,7 @@
 // Names under which neighbouring libraries know an option. The option's own name wins over them.
 
+import type { ResponseFormat, ToolChoice } from './answer.js';
+
 export interface SamplingAliases {
   /** Alias of `topK`. */
   top_k?: number;
@@ -37,6 +39,16 @@ export interface LoadAliases {
 }
 
 export interface CallAliases {
+  /** Alias of `responseFormat`. */
+  response_format?: ResponseFormat;
+  /** Alias of `responseFormat`. */
+  format?: ResponseFormat;
+  /** Alias of `toolChoice`. */
+  tool_choice?: ToolChoice;
+  /** Alias of `topLogprobs`. */
+  top_logprobs?: number;
+  /** Alias of `logitBias`. */
+  logit_bias?: Record<number, number>;
   /** Alias of `maxTokens`. */
   max_tokens?: number;
   /** Alias of `maxTokens`. */

@@ -3,7 +3,7 @@ import type { ChatMessage, Prompt, RouterOptions, TextStream } from '../../index
 import type { AnyModel, RoutedResult, RouteOptions } from './routing.js';
 
 /** Options of `router.chat()`; all but the first three are those of every turn. */
-export interface ChatOptions extends Omit<RouteOptions, 'messages'> {
+export interface ChatOptions extends Omit<TurnOptions, 'messages'> {
   /** Message before all turns. */
   system?: string;
   /** Which model answers. @default the strategy chooses at the first turn, and the chat stays with that model */
@@ -12,7 +12,13 @@ export interface ChatOptions extends Omit<RouteOptions, 'messages'> {
   model?: string;
 }
 
-/** A conversation through a router. */
+/** Options of one turn. */
+export interface TurnOptions extends RouteOptions {
+  /** Times that the model may call its tools before it answers; then the turn fails with `TOOL_ROUNDS_EXCEEDED`. @default 8 */
+  maxToolRounds?: number;
+}
+
+/** A conversation through a router. Tools are run in its turns: each needs `execute()`. */
 export class Chat {
   private constructor();
   /** The model that answers, once that is known. */
@@ -21,9 +27,9 @@ export class Chat {
   /** The turns so far (a copy), without the system message. */
   readonly history: ChatMessage[];
   /** The whole answer to the next turn. */
-  send(text: string, options?: RouteOptions): Promise<RoutedResult>;
+  send(text: string, options?: TurnOptions): Promise<RoutedResult>;
   /** The answer to the next turn as it is made; it waits for the turns before it. A turn that fails or is left leaves no trace. */
-  stream(text: string, options?: RouteOptions): TextStream<RoutedResult>;
+  stream(text: string, options?: TurnOptions): TextStream<RoutedResult>;
   /** Forgets the turns. */
   reset(): void;
   /** Writes the turns to a file of JSON. */
@@ -59,9 +65,10 @@ export type EnsembleMember = string | AnyModel | { model: string | AnyModel; wei
 export interface EnsembleOptions extends RouteOptions {
   /**
    * `weighted-vote`: the answer that most weight stands behind, case, spacing and punctuation aside; where all differ, that of the heaviest
-   * model. `consensus`: the answer whose words are most like those of the others. @default weighted-vote
+   * model. `consensus`: the answer whose words are most like those of the others. `best-logprob`: the answer that its own model held the
+   * most probable, per byte of text. @default weighted-vote
    */
-  method?: 'weighted-vote' | 'consensus';
+  method?: 'weighted-vote' | 'consensus' | 'best-logprob';
   /** 0 to 1: below this agreement the call fails with `NO_CONSENSUS`. @default 0 */
   minAgreement?: number;
 }
@@ -69,7 +76,7 @@ export interface EnsembleOptions extends RouteOptions {
 /** The result of the model whose answer was chosen. */
 export interface EnsembleResult extends RoutedResult {
   ensemble: {
-    method: 'weighted-vote' | 'consensus';
+    method: 'weighted-vote' | 'consensus' | 'best-logprob';
     /** 0 to 1: the share of the weight behind the answer, or how much the others are like it. */
     agreement: number;
     /** One for each member, in their order. */

@@ -18,6 +18,11 @@ const THREADS: RangeInclusive<usize> = 1..=256;
 const MAX_STOPS: usize = 64;
 const MAX_STOP_BYTES: usize = 4096;
 
+/// Log-probabilities beside each that was chosen, as elsewhere.
+const MAX_TOP_LOGPROBS: usize = 20;
+/// What may be added to a logit: enough either way to force a token or to rule it out.
+const BIAS: RangeInclusive<f32> = -100.0..=100.0;
+
 /// How an engine is opened.
 #[derive(Debug, Clone, Default)]
 pub struct EngineConfig {
@@ -100,6 +105,30 @@ pub(crate) fn validate_stop(stop: &[String]) -> Result<(), EngineError> {
         }
         None => Ok(()),
     }
+}
+
+/// # Errors
+/// [`EngineError::InvalidOption`] for more log-probabilities than [`MAX_TOP_LOGPROBS`], or a bias outside [`BIAS`] or for an id
+/// beyond the vocabulary.
+pub(crate) fn validate_guidance(
+    logprobs: Option<usize>,
+    bias: &[(u32, f32)],
+    n_vocab: usize,
+) -> Result<(), EngineError> {
+    if let Some(top) = logprobs.filter(|&top| top > MAX_TOP_LOGPROBS) {
+        let allowed = format!("from 0 to {MAX_TOP_LOGPROBS}");
+        return Err(EngineError::invalid_option("topLogprobs", top, &allowed));
+    }
+    for &(id, bias) in bias {
+        if id as usize >= n_vocab {
+            return Err(EngineError::TokenOutOfRange { id, n_vocab });
+        }
+        if !BIAS.contains(&bias) {
+            let allowed = format!("from {} to {}", BIAS.start(), BIAS.end());
+            return Err(EngineError::invalid_option("logitBias", bias, &allowed));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

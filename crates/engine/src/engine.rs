@@ -10,6 +10,7 @@ use llm_model::{Model, Pooling};
 use llm_text::{Message, RenderOptions};
 
 use crate::config::{self, EngineConfig};
+use crate::constraint::{Constraint, Grammars};
 use crate::embed::EmbedJob;
 use crate::error::EngineError;
 use crate::events::{self, Generation};
@@ -18,6 +19,7 @@ use crate::info::{EngineInfo, MemoryInfo};
 use crate::job::{Job, Perplexity, Purpose, TextJob};
 use crate::load::{self, LoadProgress, Loaded};
 use crate::request::{ContextOverflow, GenerateRequest};
+use crate::sampler::Guidance;
 use crate::sampling::SamplingOptions;
 use crate::scheduler::Scheduler;
 use crate::sequence::SequenceRequest;
@@ -36,6 +38,7 @@ const MAX_LOGITS_BYTES: usize = 1 << 30;
 pub struct Engine {
     pub(crate) model: Arc<dyn Model>,
     vocabulary: Arc<Vocabulary>,
+    grammars: Grammars,
     sampling: SamplingOptions,
     speculation: Speculation,
     context_size: usize,
@@ -97,6 +100,7 @@ impl Engine {
         Ok(Self {
             model,
             vocabulary,
+            grammars: Grammars::default(),
             sampling: config.sampling.or(recommended),
             speculation: config.speculation,
             context_size,
@@ -169,7 +173,7 @@ impl Engine {
     /// Starts to generate. The prompt is tokenised here, everything else happens on the engine's thread.
     ///
     /// # Errors
-    /// [`EngineError::InvalidOption`] for an option outside its range; [`EngineError::EmptyPrompt`],
+    /// [`EngineError::InvalidOption`] for an option outside its range; [`EngineError::Grammar`]; [`EngineError::EmptyPrompt`],
     /// [`EngineError::ContextOverflow`] and [`EngineError::TokenOutOfRange`] for the prompt; what tokenizer and template
     /// say; [`EngineError::Closed`].
     pub fn generate(&self, request: GenerateRequest) -> Result<Generation, EngineError> {
@@ -177,6 +181,7 @@ impl Engine {
         request.sampling.validate()?;
         let max_tokens = config::validate_max_tokens(request.max_tokens)?;
         config::validate_stop(&request.stop)?;
+        let guidance = self.guidance(&request)?;
         let prompt = self.vocabulary.encode_prompt(request.prompt)?;
         self.check_ids(&prompt)?;
         let keep = usize::from(self.vocabulary.starts_with_bos(&prompt));
@@ -192,6 +197,7 @@ impl Engine {
                 prompt,
                 max_tokens,
                 sampling: request.sampling.or(self.sampling).resolve(),
+                guidance,
                 stop: request.stop,
                 end_tokens,
                 shift: (request.context_overflow == ContextOverflow::Shift).then_some(keep),
@@ -200,6 +206,35 @@ impl Engine {
                 submitted,
             })))?;
         Ok(generation)
+    }
+
+    /// What `request` asks of the choice of tokens besides sampling.
+    fn guidance(&self, request: &GenerateRequest) -> Result<Guidance, EngineError> {
+        let n_vocab = self.model.config().n_vocab;
+        config::validate_guidance(request.logprobs, &request.logit_bias, n_vocab)?;
+        Ok(Guidance {
+            constraint: self.constraint(request)?,
+            bias: request.logit_bias.clone(),
+            logprobs: request.logprobs,
+        })
+    }
+
+    fn constraint(&self, request: &GenerateRequest) -> Result<Option<Constraint>, EngineError> {
+        let Some(format) = &request.response_format else {
+            return Ok(None);
+        };
+        if request.ignore_eos {
+            return Err(EngineError::invalid_option(
+                "ignoreEos",
+                true,
+                "false where responseFormat says when an answer is complete",
+            ));
+        }
+        let n_vocab = self.model.config().n_vocab;
+        let ends = self.vocabulary.end_tokens();
+        self.grammars
+            .constraint(format, self.vocabulary.tokenizer(), n_vocab, &ends)
+            .map(Some)
     }
 
     /// The logits after `ids`, in a context of their own: `[n_vocab]` of the last position, or with `all`

@@ -45,6 +45,12 @@ pub enum EngineError {
         /// The metadata key that should be there.
         missing: &'static str,
     },
+    /// The form that an answer is to have cannot be enforced.
+    #[error("the response format cannot be enforced: {reason}")]
+    Grammar {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Messages need a chat template.
     #[error("the model has no chat template: give a text prompt instead of messages")]
     NoChatTemplate,

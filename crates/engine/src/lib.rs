@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod constraint;
 mod embed;
 mod engine;
 mod error;
@@ -51,6 +52,7 @@ mod threads;
 mod vocabulary;
 
 pub use config::{DEFAULT_MAX_TOKENS, EngineConfig};
+pub use constraint::ResponseFormat;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use events::{CancelHandle, Generation};
@@ -61,7 +63,8 @@ pub use llm_model::HeadMode;
 pub use llm_text::{Message, RenderOptions};
 pub use load::{LoadPhase, LoadProgress};
 pub use request::{
-    Completion, ContextOverflow, FinishReason, GenerateRequest, Prompt, TextEvent, Timings, Usage,
+    ChoiceLogprobs, Completion, ContextOverflow, FinishReason, GenerateRequest, Prompt, TextEvent,
+    Timings, TokenLogprob, Usage,
 };
 pub use sampling::SamplingOptions;
 pub use speculation::Speculation;

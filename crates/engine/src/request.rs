@@ -2,6 +2,7 @@
 
 use llm_text::{Message, RenderOptions};
 
+use crate::constraint::ResponseFormat;
 use crate::sampling::SamplingOptions;
 use crate::speculation::Speculation;
 
@@ -46,6 +47,12 @@ pub struct GenerateRequest {
     pub ignore_eos: bool,
     /// What happens when the context is full.
     pub context_overflow: ContextOverflow,
+    /// The form of the answer: it ends when it is complete, or with [`FinishReason::Length`] before.
+    pub response_format: Option<ResponseFormat>,
+    /// Added to the logits of tokens, -100 to 100 each, an id at most once.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Log-probabilities in the result, and with each those of so many of the likeliest tokens, at most 20.
+    pub logprobs: Option<usize>,
     /// Whether to speculate; `None` leaves it to [`EngineConfig`](crate::EngineConfig).
     pub speculation: Option<Speculation>,
 }
@@ -61,6 +68,9 @@ impl GenerateRequest {
             stop: Vec::new(),
             ignore_eos: false,
             context_overflow: ContextOverflow::default(),
+            response_format: None,
+            logit_bias: Vec::new(),
+            logprobs: None,
             speculation: None,
         }
     }
@@ -100,6 +110,28 @@ pub struct Completion {
     pub seed: u64,
     /// Every token chosen, with the end token when that ended it.
     pub token_ids: Vec<u32>,
+    /// How probable the model held each of them, if that was asked for.
+    pub logprobs: Option<Vec<ChoiceLogprobs>>,
+}
+
+/// How probable the model held what was chosen: by its logits as they are, before penalties, temperature, bias and grammar.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChoiceLogprobs {
+    /// The token that was chosen.
+    pub chosen: TokenLogprob,
+    /// The likeliest tokens, likeliest first, equal ones by id.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// How probable a token is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprob {
+    /// Its id.
+    pub id: u32,
+    /// Its text; bytes that are no text by themselves are U+FFFD.
+    pub token: String,
+    /// The natural logarithm of its probability.
+    pub logprob: f64,
 }
 
 /// Why a generation ended.

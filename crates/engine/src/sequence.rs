@@ -9,8 +9,8 @@ use llm_text::{DecodeStream, StopMatcher, Tokenizer};
 use crate::error::EngineError;
 use crate::events::Outbox;
 use crate::prefix_cache::PrefixCache;
-use crate::request::{Completion, FinishReason, Timings, Usage};
-use crate::sampler::{History, Sampler};
+use crate::request::{ChoiceLogprobs, Completion, FinishReason, Timings, TokenLogprob, Usage};
+use crate::sampler::{Guidance, History, Record, Sampler};
 use crate::sampling::Sampling;
 use crate::speculation::{Drafter, Speculation};
 
@@ -21,6 +21,7 @@ pub(crate) struct SequenceRequest {
     pub(crate) prompt: Vec<u32>,
     pub(crate) max_tokens: usize,
     pub(crate) sampling: Sampling,
+    pub(crate) guidance: Guidance,
     pub(crate) stop: Vec<String>,
     /// Tokens that end the answer.
     pub(crate) end_tokens: Arc<[u32]>,
@@ -64,6 +65,11 @@ pub(crate) struct Sequence {
 impl Sequence {
     /// Starts on `request` with a cache that holds the beginning of its prompt.
     pub(crate) fn new(request: SequenceRequest, cache: KvCache, tokenizer: &Tokenizer) -> Self {
+        // Tidied spaces would be another text than the one that the grammar has seen.
+        let decoder = match request.guidance.constraint {
+            Some(_) => tokenizer.decode_stream().keep_spaces(),
+            None => tokenizer.decode_stream(),
+        };
         Self {
             n_prompt: request.prompt.len(),
             n_cached: cache.len(),
@@ -78,9 +84,9 @@ impl Sequence {
             max_tokens: request.max_tokens,
             end_tokens: request.end_tokens,
             shift: request.shift,
-            sampler: Sampler::new(&request.sampling),
+            sampler: Sampler::new(&request.sampling, request.guidance),
             seed: request.sampling.seed,
-            decoder: tokenizer.decode_stream(),
+            decoder,
             stop: StopMatcher::new(request.stop),
             outbox: request.outbox,
             submitted: request.submitted,
@@ -226,6 +232,9 @@ impl Sequence {
                 return Ok(Some(FinishReason::Stop));
             }
         }
+        if self.sampler.is_complete() {
+            return Ok(Some(self.flush(FinishReason::Stop)));
+        }
         if self.generated.len() >= self.max_tokens {
             return Ok(Some(self.flush(FinishReason::Length)));
         }
@@ -277,6 +286,10 @@ impl Sequence {
             accepted_tokens: self.n_accepted,
         };
         let timings = self.timings();
+        let decoder = self.decoder;
+        let logprobs = self.sampler.into_logprobs();
+        let logprobs =
+            logprobs.map(|records| records.into_iter().map(|r| named(r, &decoder)).collect());
         let end = self
             .end
             .unwrap_or(Err(EngineError::Cancelled))
@@ -286,6 +299,7 @@ impl Sequence {
                 timings,
                 seed: self.seed,
                 token_ids: self.generated,
+                logprobs,
             });
         prefix_cache.put(self.tokens, self.cache);
         (self.outbox, end)
@@ -300,5 +314,18 @@ impl Sequence {
             decode_ms: first_token.elapsed().as_secs_f64() * 1e3,
             ttft_ms: milliseconds(self.submitted, first_token),
         }
+    }
+}
+
+/// Log-probabilities with the texts of their tokens.
+fn named(record: Record, decoder: &DecodeStream) -> ChoiceLogprobs {
+    let named = |(id, logprob)| TokenLogprob {
+        id,
+        token: decoder.token_text(id),
+        logprob,
+    };
+    ChoiceLogprobs {
+        chosen: named(record.chosen),
+        top: record.top.into_iter().map(named).collect(),
     }
 }

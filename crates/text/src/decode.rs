@@ -54,6 +54,26 @@ impl Decoding {
         Ok(Self::Pieces(pieces))
     }
 
+    /// The bytes of one token within a text.
+    pub(crate) fn bytes(&self, token: String) -> Option<Vec<u8>> {
+        match self {
+            // Added tokens may be outside the byte alphabet: such a token is its own text.
+            Self::ByteLevel => Some(
+                token
+                    .chars()
+                    .map(byte_of)
+                    .collect::<Option<_>>()
+                    .unwrap_or_else(|| token.into_bytes()),
+            ),
+            Self::Pieces(pieces) => {
+                let token = pieces.replaced(token);
+                let byte = byte_token(&token).filter(|_| pieces.byte_fallback);
+                Some(byte.map_or_else(|| token.into_bytes(), |byte| vec![byte]))
+            }
+            Self::Spaced => None,
+        }
+    }
+
     /// The decoder of SentencePiece models: markers become spaces, and the one put before the text goes again.
     pub(crate) fn sentencepiece(marker: &str, space_prefix: bool) -> Self {
         Self::Pieces(PieceDecoding {
@@ -67,6 +87,12 @@ impl Decoding {
 }
 
 impl PieceDecoding {
+    fn replaced(&self, token: String) -> String {
+        self.replace
+            .iter()
+            .fold(token, |token, (from, to)| token.replace(from.as_str(), to))
+    }
+
     fn add_step(&mut self, step: &Value) -> Result<(), TextError> {
         let supported = match kind(step) {
             "Replace" if !self.byte_fallback && !self.fused => {
@@ -152,6 +178,25 @@ impl DecodeStream {
         }
     }
 
+    /// The text of one token within a text, special or not; bytes that are no text by themselves become U+FFFD.
+    #[must_use]
+    pub fn token_text(&self, id: u32) -> String {
+        let token = self.vocabulary.token(id).unwrap_or_default();
+        match self.vocabulary.decoding.bytes(token.clone()) {
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            None => token,
+        }
+    }
+
+    /// Leaves spaces as the tokens have them, whatever `clean_up_tokenization_spaces` says.
+    #[must_use]
+    pub fn keep_spaces(self) -> Self {
+        Self {
+            clean_up: None,
+            ..self
+        }
+    }
+
     /// Takes the next id; gives the text that is settled by it, if any. Ids without a token are skipped.
     pub fn step(&mut self, id: u32) -> Option<String> {
         let token = self.vocabulary.token(id)?;
@@ -229,9 +274,7 @@ impl State {
         {
             token = token.replace(marker, "");
         }
-        for (from, to) in &pieces.replace {
-            token = token.replace(from.as_str(), to);
-        }
+        token = pieces.replaced(token);
         if pieces.byte_fallback
             && let Some(byte) = byte_token(&token)
         {

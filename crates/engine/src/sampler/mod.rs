@@ -1,23 +1,47 @@
 //! From logits to the next token.
 //!
 //! The order of the steps is that of transformers' `generate()`, with the two OpenAI-style penalties after the
-//! repetition penalty: repetition, frequency and presence, temperature, top-k, top-p, min-p.
+//! repetition penalty: repetition, frequency and presence, temperature, top-k, top-p, min-p. Before them all come what is added to
+//! logits and what a grammar forbids.
 
 #[cfg(test)]
 mod golden_tests;
+mod logprobs;
 mod steps;
 
 use llm_model::{LogitsOf, LogitsRow};
+pub(crate) use logprobs::Record;
 pub(crate) use steps::History;
 use steps::{Candidates, Step};
 
+use crate::constraint::Constraint;
 use crate::error::EngineError;
 use crate::rng::Rng;
 use crate::sampling::Sampling;
 
+/// What a request asks of the choice besides sampling.
+#[derive(Debug, Default)]
+pub(crate) struct Guidance {
+    /// The form of the answer.
+    pub(crate) constraint: Option<Constraint>,
+    /// Added to the logits of these ids.
+    pub(crate) bias: Vec<(u32, f32)>,
+    /// Log-probabilities are kept, and with each those of so many of the likeliest tokens.
+    pub(crate) logprobs: Option<usize>,
+}
+
+impl Guidance {
+    /// Whether only all logits will do.
+    fn needs_all(&self) -> bool {
+        self.constraint.is_some() || !self.bias.is_empty() || self.logprobs.is_some()
+    }
+}
+
 /// Chooses tokens for one sequence.
 #[derive(Debug)]
 pub(crate) struct Sampler {
+    guidance: Guidance,
+    logprobs: Vec<Record>,
     steps: Vec<Step>,
     greedy: bool,
     rng: Rng,
@@ -27,7 +51,7 @@ pub(crate) struct Sampler {
 impl Sampler {
     /// A sampler with validated settings. Temperature 0 chooses the highest logit after the penalties; the seed is not
     /// used then.
-    pub(crate) fn new(sampling: &Sampling) -> Self {
+    pub(crate) fn new(sampling: &Sampling, guidance: Guidance) -> Self {
         let greedy = sampling.temperature == 0.0;
         let mut steps = Vec::new();
         if sampling.repetition_penalty != 1.0 {
@@ -52,6 +76,8 @@ impl Sampler {
             }
         }
         Self {
+            guidance,
+            logprobs: Vec::new(),
             steps,
             greedy,
             rng: Rng::new(sampling.seed),
@@ -60,9 +86,10 @@ impl Sampler {
     }
 
     /// Which logits decide: the largest one for a greedy choice, the `k` largest where top-k comes first, else all. Penalties can
-    /// lift any id, so with them all are needed.
+    /// lift any id, so with them all are needed, and so they are for guidance.
     pub(crate) fn wanted_logits(&self) -> LogitsOf {
         match self.steps.as_slice() {
+            _ if self.guidance.needs_all() => LogitsOf::Last,
             [] if self.greedy => LogitsOf::Top(1),
             [Step::Temperature(_), Step::TopK(k), ..] => LogitsOf::Top(*k),
             _ => LogitsOf::Last,
@@ -72,7 +99,8 @@ impl Sampler {
     /// The next token after `logits`, which hold at least what [`wanted_logits`](Self::wanted_logits) asks for.
     ///
     /// # Errors
-    /// [`EngineError::NonFiniteLogits`] when a logit is NaN or infinite, or penalties made it so.
+    /// [`EngineError::NonFiniteLogits`] when a logit is NaN or infinite, or penalties made it so; [`EngineError::Grammar`] when the
+    /// grammar turns out to be too complex.
     pub(crate) fn sample(
         &mut self,
         logits: LogitsRow<'_>,
@@ -88,6 +116,11 @@ impl Sampler {
                 self.candidates.reset(logits.iter().copied());
             }
         }
+        self.candidates.add(&self.guidance.bias);
+        if let Some(constraint) = &mut self.guidance.constraint {
+            let allowed = constraint.allowed()?;
+            self.candidates.keep(|id| allowed.is_allowed(id));
+        }
         for &step in &self.steps {
             self.candidates.apply(step, history);
         }
@@ -96,7 +129,25 @@ impl Sampler {
         } else {
             self.candidates.draw(self.rng.next_f64())
         };
-        chosen.ok_or(EngineError::NonFiniteLogits)
+        let id = chosen.ok_or(EngineError::NonFiniteLogits)?;
+        if let Some(constraint) = &mut self.guidance.constraint {
+            constraint.accept(id)?;
+        }
+        if let (Some(top), LogitsRow::All(logits)) = (self.guidance.logprobs, logits) {
+            self.logprobs.push(logprobs::record(logits, id, top));
+        }
+        Ok(id)
+    }
+
+    /// Whether the form of the answer lets nothing follow.
+    pub(crate) fn is_complete(&self) -> bool {
+        let constraint = self.guidance.constraint.as_ref();
+        constraint.is_some_and(Constraint::is_complete)
+    }
+
+    /// The log-probabilities of what was chosen, if they were asked for.
+    pub(crate) fn into_logprobs(self) -> Option<Vec<Record>> {
+        self.guidance.logprobs.map(|_| self.logprobs)
     }
 }
 
@@ -131,10 +182,13 @@ mod tests {
 
     #[test]
     fn the_greedy_choice_is_the_lowest_of_the_highest_ids() {
-        let mut sampler = Sampler::new(&Sampling {
-            temperature: 0.0,
-            ..sampling()
-        });
+        let mut sampler = Sampler::new(
+            &Sampling {
+                temperature: 0.0,
+                ..sampling()
+            },
+            Guidance::default(),
+        );
         let none = History::default();
         assert_eq!(
             sampler
@@ -152,22 +206,28 @@ mod tests {
 
     #[test]
     fn penalties_change_the_greedy_choice() {
-        let mut repetition = Sampler::new(&Sampling {
-            temperature: 0.0,
-            repetition_penalty: 2.0,
-            ..sampling()
-        });
+        let mut repetition = Sampler::new(
+            &Sampling {
+                temperature: 0.0,
+                repetition_penalty: 2.0,
+                ..sampling()
+            },
+            Guidance::default(),
+        );
         assert_eq!(
             repetition
                 .sample(LogitsRow::All(&[1.0, 1.5]), &History::new(&[1]))
                 .unwrap(),
             0
         );
-        let mut presence = Sampler::new(&Sampling {
-            temperature: 0.0,
-            presence_penalty: 1.0,
-            ..sampling()
-        });
+        let mut presence = Sampler::new(
+            &Sampling {
+                temperature: 0.0,
+                presence_penalty: 1.0,
+                ..sampling()
+            },
+            Guidance::default(),
+        );
         let mut history = History::new(&[1]);
         assert_eq!(
             presence
@@ -189,10 +249,13 @@ mod tests {
     fn logits_that_are_not_finite_are_an_error_and_never_a_token() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             for temperature in [0.0, 1.0] {
-                let mut sampler = Sampler::new(&Sampling {
-                    temperature,
-                    ..sampling()
-                });
+                let mut sampler = Sampler::new(
+                    &Sampling {
+                        temperature,
+                        ..sampling()
+                    },
+                    Guidance::default(),
+                );
                 let result = sampler.sample(LogitsRow::All(&[0.0, bad, 1.0]), &History::default());
                 assert!(
                     matches!(result, Err(EngineError::NonFiniteLogits)),
@@ -206,7 +269,7 @@ mod tests {
     fn a_seed_repeats_its_tokens_and_another_gives_others() {
         let logits: Vec<f32> = (0..64).map(|i| (i % 7) as f32 * 0.3).collect();
         let draw = |seed| {
-            let mut sampler = Sampler::new(&Sampling { seed, ..sampling() });
+            let mut sampler = Sampler::new(&Sampling { seed, ..sampling() }, Guidance::default());
             (0..32)
                 .map(|_| {
                     sampler
@@ -222,7 +285,7 @@ mod tests {
     #[test]
     fn frequencies_of_drawn_tokens_follow_the_probabilities() {
         let logits = [0.1f32.ln(), 0.2f32.ln(), 0.7f32.ln()];
-        let mut sampler = Sampler::new(&sampling());
+        let mut sampler = Sampler::new(&sampling(), Guidance::default());
         let mut counts = [0u32; 3];
         for _ in 0..20_000 {
             counts[sampler
@@ -257,7 +320,7 @@ mod tests {
         ];
         for case in cases {
             for seed in 0..50 {
-                let mut sampler = Sampler::new(&Sampling { seed, ..case });
+                let mut sampler = Sampler::new(&Sampling { seed, ..case }, Guidance::default());
                 let id = sampler
                     .sample(LogitsRow::All(&[0.0, 0.5, 0.4]), &History::default())
                     .unwrap();

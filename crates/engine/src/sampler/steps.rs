@@ -84,6 +84,20 @@ impl Candidates {
             .extend(logits.map(|(id, logit)| Candidate { id, logit }));
     }
 
+    /// Adds to the logits of some ids.
+    pub(crate) fn add(&mut self, bias: &[(u32, f32)]) {
+        for &(id, bias) in bias {
+            if let Some(candidate) = self.find(id) {
+                candidate.logit += bias;
+            }
+        }
+    }
+
+    /// Takes the other ids out of play.
+    pub(crate) fn keep(&mut self, allowed: impl Fn(u32) -> bool) {
+        self.list.retain(|candidate| allowed(candidate.id));
+    }
+
     /// Applies one step.
     pub(crate) fn apply(&mut self, step: Step, history: &History) {
         match step {
@@ -232,11 +246,14 @@ impl Candidates {
         self.weights.iter().sum()
     }
 
-    /// The candidate of `id`. Before any filter the position is the id.
+    /// The candidate of `id`, before any filter but [`keep`](Self::keep): while the ids rise.
     fn find(&mut self, id: u32) -> Option<&mut Candidate> {
         let at = match self.list.get(id as usize) {
             Some(candidate) if candidate.id == id => id as usize,
-            _ => self.list.iter().position(|candidate| candidate.id == id)?,
+            _ => self
+                .list
+                .binary_search_by_key(&id, |candidate| candidate.id)
+                .ok()?,
         };
         self.list.get_mut(at)
     }

@@ -1,6 +1,7 @@
 //! The engine over a model that says what a test wants: answers, scheduling, limits and faults, without weights.
 
 mod answers;
+mod constraints;
 mod embeddings;
 mod fake;
 mod faults;

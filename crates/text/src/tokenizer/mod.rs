@@ -120,6 +120,13 @@ impl Tokenizer {
         self.vocabulary.pipeline.id_to_token(id)
     }
 
+    /// The bytes that an id adds to a text that has begun; special tokens as they are written. `None` for an id without a token, and
+    /// for tokenizers that put spaces between tokens.
+    #[must_use]
+    pub fn token_bytes(&self, id: u32) -> Option<Vec<u8>> {
+        self.vocabulary.decoding.bytes(self.vocabulary.token(id)?)
+    }
+
     /// Beginning-of-sequence token.
     #[must_use]
     pub fn bos(&self) -> Option<u32> {
