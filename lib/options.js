@@ -40,7 +40,7 @@ export const OPTIONS = [
   // The engine
   { name: 'threads', in: ['load'], type: 'integer', min: 1, max: 256, aliases: ['num_thread'], about: 'CPU threads; physical cores when absent' },
   { name: 'contextSize', in: ['load', 'remote'], type: 'integer', min: 1, max: 16_777_216, aliases: ['num_ctx', 'contextLength'], about: 'most tokens of prompt and answer; the limit of the model when absent' },
-  { name: 'isa', in: ['load'], type: 'string', values: ['scalar', 'avx2', 'avxvnni', 'avx512vnni', 'avx512vbmi', 'neon'], about: 'kernel to use; the best one when absent' },
+  { name: 'isa', in: ['load'], type: 'string', values: ['scalar', 'avx2', 'avxvnni', 'avx512vnni', 'avx512vbmi', 'neon', 'neondotprod', 'neoni8mm'], about: 'kernel to use; the best one when absent' },
   { name: 'head', in: ['load'], type: 'string', values: ['auto', 'full'], about: 'full: read the whole output head for every token, with no rounded copy to search the largest logits; the same text' },
   { name: 'gpuLayers', in: ['load'], type: 'integer', min: 0, max: 1_000_000, about: 'there is no GPU back-end: above 0 warns once and runs on the CPU' },
   { name: 'selfTest', in: ['load'], type: 'boolean', about: 'true: let the model write a few tokens to see that it is sound; false: no test at all' },

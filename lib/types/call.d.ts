@@ -10,7 +10,7 @@ export interface ChatMessage {
 }
 
 export type Prompt = string | ChatMessage[];
-export type Isa = 'scalar' | 'avx2' | 'avxvnni' | 'avx512vnni' | 'avx512vbmi' | 'neon';
+export type Isa = 'scalar' | 'avx2' | 'avxvnni' | 'avx512vnni' | 'avx512vbmi' | 'neon' | 'neondotprod' | 'neoni8mm';
 export type Speculation = 'auto' | 'off';
 export type QuantType = 'i2_s' | 'tl1' | 'tl2';
 

@@ -13,7 +13,7 @@ npm run bench -- --make SHAPE [--out DIR]  writes a synthetic model: ${Object.ke
   --decode D           tokens decoded; 0: none (default: 128)
   --batch B[,..]       calls at a time (default: 1)
   --repeat R           rounds; figures are medians (default: 5)
-  --isa NAME           scalar, avx2, avxvnni, avx512vnni, avx512vbmi or neon (default: the best there is)
+  --isa NAME           scalar, avx2, avxvnni, avx512vnni, avx512vbmi, neon, neondotprod or neoni8mm (default: the best there is)
   --speculation        only: text that repeats itself, decoded token by token and with speculation
   --no-cold            do not measure the start with the model out of the page cache
   --json               one line of JSON for each measurement, nothing else on stdout

@@ -124,6 +124,12 @@ macro_rules! dispatch {
             #[cfg(target_arch = "aarch64")]
             // SAFETY: as above.
             Isa::Neon => unsafe { crate::aarch64::neon::$function($($argument),*) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            Isa::NeonDotprod => unsafe { crate::aarch64::neon_dotprod::$function($($argument),*) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            Isa::NeonI8mm => unsafe { crate::aarch64::neon_i8mm::$function($($argument),*) },
             _ => portable::$function($($argument),*),
         }
     };

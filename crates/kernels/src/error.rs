@@ -4,7 +4,7 @@ use crate::Isa;
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The name is none of [`Isa`]'s.
-    #[error("unknown instruction set `{name}`; known: scalar, avx2, avx512vnni, avx512vbmi, neon")]
+    #[error("unknown instruction set `{name}`; known: {}", Isa::ALL.map(Isa::name).join(", "))]
     UnknownIsa {
         /// The name as given.
         name: String,

@@ -16,15 +16,21 @@ pub enum Isa {
     Avx512Vnni,
     /// x86-64 with AVX-512 F, BW, VNNI and VBMI: ternary weights take 1.6 bits instead of two.
     Avx512Vbmi,
-    /// ARM64 with the dot product extension.
+    /// ARM64.
     Neon,
+    /// ARM64 with the dot product extension.
+    NeonDotprod,
+    /// ARM64 with the extensions of dot products and of 8-bit matrices.
+    NeonI8mm,
 }
 
 impl Isa {
     /// Every instruction set, slowest first.
-    const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Scalar,
         Self::Neon,
+        Self::NeonDotprod,
+        Self::NeonI8mm,
         Self::Avx2,
         Self::AvxVnni,
         Self::Avx512Vnni,
@@ -53,6 +59,8 @@ impl Isa {
             Self::Avx512Vnni => "avx512vnni",
             Self::Avx512Vbmi => "avx512vbmi",
             Self::Neon => "neon",
+            Self::NeonDotprod => "neondotprod",
+            Self::NeonI8mm => "neoni8mm",
         }
     }
 
@@ -70,6 +78,10 @@ impl Isa {
             Self::Avx512Vbmi => crate::x86_64::avx512_vbmi::is_available(),
             #[cfg(target_arch = "aarch64")]
             Self::Neon => crate::aarch64::neon::is_available(),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDotprod => crate::aarch64::neon_dotprod::is_available(),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonI8mm => crate::aarch64::neon_i8mm::is_available(),
             _ => false,
         }
     }

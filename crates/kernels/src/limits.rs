@@ -103,7 +103,9 @@ const SCALAR_PRODUCTS: usize = 256;
 fn products_a_step(isa: Isa) -> usize {
     match isa {
         Isa::Scalar => SCALAR_PRODUCTS,
-        Isa::Neon => SUMS * 16,
+        Isa::Neon => SUMS * 8,
+        Isa::NeonDotprod => SUMS * 16,
+        Isa::NeonI8mm => SUMS * 32,
         Isa::Avx2 | Isa::AvxVnni => SUMS * 32,
         Isa::Avx512Vnni | Isa::Avx512Vbmi => SUMS * 64,
     }
@@ -114,16 +116,22 @@ fn multiply_add(isa: Isa, steps: usize) {
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the kernels of a `Compute` exist only where the processor has their instructions.
-        Isa::Avx512Vnni | Isa::Avx512Vbmi => unsafe { multiply_add_avx512vnni(steps) },
+        Isa::Avx512Vnni | Isa::Avx512Vbmi => unsafe { loops::avx512vnni(steps) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Isa::AvxVnni => unsafe { multiply_add_avxvnni(steps) },
+        Isa::AvxVnni => unsafe { loops::avxvnni(steps) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Isa::Avx2 => unsafe { multiply_add_avx2(steps) },
+        Isa::Avx2 => unsafe { loops::avx2(steps) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
-        Isa::Neon => unsafe { multiply_add_neon(steps) },
+        Isa::Neon => unsafe { loops::neon(steps) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Isa::NeonDotprod => unsafe { loops::dotprod(steps) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Isa::NeonI8mm => unsafe { loops::i8mm(steps) },
         _ => multiply_add_scalar(steps),
     }
 }
@@ -140,71 +148,89 @@ fn multiply_add_scalar(steps: usize) {
     }
 }
 
-// Written as assembly: the compiler would take products that never change out of the loop.
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vnni")]
-fn multiply_add_avx512vnni(steps: usize) {
-    use std::arch::{asm, x86_64::*};
-    let (codes, inputs) = (_mm512_set1_epi8(1), _mm512_set1_epi8(3));
-    let mut sums = [_mm512_setzero_si512(); SUMS];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            // SAFETY: reads and writes the named registers only.
-            unsafe {
-                asm!("vpdpbusd {sum}, {codes}, {inputs}", sum = inout(zmm_reg) *sum, codes = in(zmm_reg) codes, inputs = in(zmm_reg) inputs, options(nomem, nostack, preserves_flags));
+/// Defines a loop of one instruction, or of two with a register between them, `$product`.
+///
+/// Written as assembly: the compiler would take products that never change out of the loop.
+macro_rules! multiply_add_loop {
+    ($name:ident, $features:literal, $class:ident, $splat:expr, $($line:literal)*, $($product:ident)?) => {
+        #[target_feature(enable = $features)]
+        pub(super) fn $name(steps: usize) {
+            let (codes, inputs) = ($splat(1), $splat(3));
+            let mut sums = [$splat(0); SUMS];
+            for _ in 0..steps {
+                for sum in &mut sums {
+                    // SAFETY: reads and writes the named registers only.
+                    unsafe {
+                        asm!(
+                            $($line,)*
+                            sum = inout($class) *sum,
+                            codes = in($class) codes,
+                            inputs = in($class) inputs,
+                            $($product = out($class) _,)?
+                            options(nomem, nostack, preserves_flags),
+                        );
+                    }
+                }
             }
         }
-    }
+    };
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,avxvnni")]
-fn multiply_add_avxvnni(steps: usize) {
+mod loops {
     use std::arch::{asm, x86_64::*};
-    let (codes, inputs) = (_mm256_set1_epi8(1), _mm256_set1_epi8(3));
-    let mut sums = [_mm256_setzero_si256(); SUMS];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            // SAFETY: reads and writes the named registers only.
-            unsafe {
-                asm!("{{vex}} vpdpbusd {sum}, {codes}, {inputs}", sum = inout(ymm_reg) *sum, codes = in(ymm_reg) codes, inputs = in(ymm_reg) inputs, options(nomem, nostack, preserves_flags));
-            }
-        }
-    }
-}
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn multiply_add_avx2(steps: usize) {
-    use std::arch::{asm, x86_64::*};
-    let (codes, inputs) = (_mm256_set1_epi8(1), _mm256_set1_epi8(3));
-    let mut sums = [_mm256_setzero_si256(); SUMS];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            // Sums of 16 bits, as in the kernel, which widens them so seldom that it hardly counts.
-            // SAFETY: reads and writes the named registers only.
-            unsafe {
-                asm!("vpmaddubsw {product}, {codes}, {inputs}", "vpaddw {sum}, {sum}, {product}", product = out(ymm_reg) _, sum = inout(ymm_reg) *sum, codes = in(ymm_reg) codes, inputs = in(ymm_reg) inputs, options(nomem, nostack, preserves_flags));
-            }
-        }
-    }
+    use super::SUMS;
+
+    multiply_add_loop!(
+        avx512vnni,
+        "avx512f,avx512vnni",
+        zmm_reg,
+        _mm512_set1_epi8,
+        "vpdpbusd {sum}, {codes}, {inputs}",
+    );
+    multiply_add_loop!(
+        avxvnni,
+        "avx2,avxvnni",
+        ymm_reg,
+        _mm256_set1_epi8,
+        "{{vex}} vpdpbusd {sum}, {codes}, {inputs}",
+    );
+    // Sums of 16 bits, as in the kernel, which widens them so seldom that it hardly counts.
+    multiply_add_loop!(
+        avx2, "avx2", ymm_reg, _mm256_set1_epi8,
+        "vpmaddubsw {product}, {codes}, {inputs}" "vpaddw {sum}, {sum}, {product}", product
+    );
 }
 
 #[cfg(target_arch = "aarch64")]
-#[target_feature(enable = "neon,dotprod")]
-fn multiply_add_neon(steps: usize) {
+mod loops {
     use std::arch::{aarch64::*, asm};
-    let (codes, inputs) = (vdupq_n_s8(1), vdupq_n_s8(3));
-    let mut sums = [vdupq_n_s32(0); SUMS];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            // SAFETY: reads and writes the named registers only.
-            unsafe {
-                asm!("sdot {sum:v}.4s, {codes:v}.16b, {inputs:v}.16b", sum = inout(vreg) *sum, codes = in(vreg) codes, inputs = in(vreg) inputs, options(nomem, nostack, preserves_flags));
-            }
-        }
-    }
+
+    use super::SUMS;
+
+    // Sums of 16 bits, as in the kernel.
+    multiply_add_loop!(
+        neon,
+        "neon",
+        vreg,
+        vdupq_n_s8,
+        "smlal {sum:v}.8h, {codes:v}.8b, {inputs:v}.8b",
+    );
+    multiply_add_loop!(
+        dotprod,
+        "neon,dotprod",
+        vreg,
+        vdupq_n_s8,
+        "sdot {sum:v}.4s, {codes:v}.16b, {inputs:v}.16b",
+    );
+    multiply_add_loop!(
+        i8mm,
+        "neon,i8mm",
+        vreg,
+        vdupq_n_s8,
+        "smmla {sum:v}.4s, {codes:v}.16b, {inputs:v}.16b",
+    );
 }
 
 #[cfg(test)]

@@ -1,34 +1,39 @@
-//! NEON with the dot product extension: `sdot` by element adds four products of a code and an activation to each of four rows;
-//! f32 vectors are eight registers.
-//!
-//! `vdotq_lane_s32` and the half precision conversions are unstable in Rust, so these two are written in assembly.
+//! NEON alone: `smlal` adds eight products of a code and an activation to 16-bit sums, for processors without the dot product
+//! extension (Cortex-A53, A57, A72).
 
 mod coarse;
+mod float;
 
 use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
 
+pub(in crate::aarch64) use self::coarse::quarter_codes;
 pub(crate) use self::coarse::{coarse_tile, fine_sums};
+pub(crate) use self::float::*;
 use crate::aligned::Line;
 use crate::dot::PREFETCH_BYTES;
-use crate::simd::{LANES, Simd};
 use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
 
 /// Groups of four inputs in a line.
-const GROUPS: usize = LINE_INPUTS / 4;
+pub(in crate::aarch64) const GROUPS: usize = LINE_INPUTS / 4;
 
 /// Registers of a line: four rows each.
-const QUARTERS: usize = PANEL_ROWS / 4;
+pub(in crate::aarch64) const QUARTERS: usize = PANEL_ROWS / 4;
+
+/// Lines after which 16-bit sums are widened: each adds four products of at most 2 x 128, and 31 x 4 x 256 = 31744 <= 32767.
+const LINES_PER_WIDENING: usize = 31;
+
+/// Rows multiplied at a time: 24 sums, four registers of codes, one of them unpacked, a mask and an activation take 31 of the 32.
+/// A tile is parted evenly, as 2 + 2 rather than 3 + 1.
+const MAX_ROWS: usize = 3;
 
 /// Whether this processor has the instructions.
 pub(crate) fn is_available() -> bool {
-    is_aarch64_feature_detected!("neon") && is_aarch64_feature_detected!("dotprod")
+    is_aarch64_feature_detected!("neon")
 }
 
-crate::dispatch::float_kernels!(Neon::new(), #[target_feature(enable = "neon,dotprod")]);
-
 /// [`portable::ternary_tile`](crate::portable::ternary_tile); the lengths are checked by the dispatcher.
-#[target_feature(enable = "neon,dotprod")]
+#[target_feature(enable = "neon")]
 pub(crate) fn ternary_tile(
     panels: &[Line],
     lines: usize,
@@ -41,10 +46,9 @@ pub(crate) fn ternary_tile(
         let mut t = 0;
         while t < n {
             let (x, acc) = (&x[t..], &mut acc[t..]);
-            // Sixteen sums, four registers of codes and of shifted codes, a mask, activations: 26 of the 32.
-            t += match n - t {
-                4.. => panel_times_rows::<4>(panel, x, n, acc),
-                3 => panel_times_rows::<3>(panel, x, n, acc),
+            let rest = n - t;
+            t += match rest.div_ceil(rest.div_ceil(MAX_ROWS)) {
+                3.. => panel_times_rows::<MAX_ROWS>(panel, x, n, acc),
                 2 => panel_times_rows::<2>(panel, x, n, acc),
                 _ => panel_times_rows::<1>(panel, x, n, acc),
             };
@@ -53,7 +57,7 @@ pub(crate) fn ternary_tile(
 }
 
 /// One panel and the first `N` rows of a tile of `width` rows; returns `N`.
-#[target_feature(enable = "neon,dotprod")]
+#[target_feature(enable = "neon")]
 fn panel_times_rows<const N: usize>(
     panel: &[Line],
     x: &[[i8; 4]],
@@ -65,58 +69,69 @@ fn panel_times_rows<const N: usize>(
         "token rows too short"
     );
     let mask = vdupq_n_u8(3);
-    // |sum| <= 2 x 128 x 2^22 inputs = 2^30.
-    let mut sums = [[vdupq_n_s32(0); QUARTERS]; N];
+    let acc = &mut acc[..N];
+    acc.fill([0; PANEL_ROWS]);
     let mut x: *const i32 = x.as_ptr().cast();
-    for line in panel {
-        prefetch(line.0.as_ptr().wrapping_add(PREFETCH_BYTES));
-        let mut codes = load_line(line);
-        for _ in 0..GROUPS {
-            for t in 0..N {
+    for lines in panel.chunks(LINES_PER_WIDENING) {
+        // Of two rows each, four sums a row.
+        let mut sums = [[[vdupq_n_s16(0); 2]; QUARTERS]; N];
+        for line in lines {
+            prefetch(line.0.as_ptr().wrapping_add(PREFETCH_BYTES));
+            let mut codes = load_line(line);
+            for _ in 0..GROUPS {
                 // SAFETY: `x` is at a group that the assertion above covers, and so are the `N` rows there.
-                let inputs =
-                    vreinterpretq_s8_s32(vdupq_n_s32(unsafe { x.add(t).read_unaligned() }));
+                let inputs: [int8x16_t; N] =
+                    std::array::from_fn(|t| unsafe { broadcast(x.add(t)) });
                 for quarter in 0..QUARTERS {
                     let low = vreinterpretq_s8_u8(vandq_u8(codes[quarter], mask));
-                    sums[t][quarter] = dot(sums[t][quarter], low, inputs);
+                    codes[quarter] = vshrq_n_u8::<2>(codes[quarter]);
+                    for t in 0..N {
+                        add_products(&mut sums[t][quarter], low, inputs[t]);
+                    }
                 }
+                x = x.wrapping_add(width);
             }
-            for quarter in 0..QUARTERS {
-                codes[quarter] = vshrq_n_u8::<2>(codes[quarter]);
-            }
-            x = x.wrapping_add(width);
         }
-    }
-    for t in 0..N {
-        for quarter in 0..QUARTERS {
-            // SAFETY: the 16 sums of a row are four registers.
-            unsafe { vst1q_s32(acc[t].as_mut_ptr().add(4 * quarter), sums[t][quarter]) };
+        for t in 0..N {
+            widen(sums[t], &mut acc[t]);
         }
     }
     N
 }
 
-/// `sum[i] + a[4 i..4 i + 4] . b[4 i..4 i + 4]`, all signed: ternary codes, 0 to 2, are as good signed as unsigned.
+/// Adds the products of 16 codes and activations.
 #[inline]
-#[target_feature(enable = "neon,dotprod")]
-fn dot(sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
-    let mut sum = sum;
-    // SAFETY: the instruction is there, and works on the given registers only.
-    unsafe {
-        asm!(
-            "sdot {sum:v}.4s, {a:v}.16b, {b:v}.16b",
-            sum = inout(vreg) sum,
-            a = in(vreg) a,
-            b = in(vreg) b,
-            options(pure, nomem, nostack, preserves_flags),
-        );
+#[target_feature(enable = "neon")]
+fn add_products(sums: &mut [int16x8_t; 2], codes: int8x16_t, inputs: int8x16_t) {
+    sums[0] = vmlal_s8(sums[0], vget_low_s8(codes), vget_low_s8(inputs));
+    sums[1] = vmlal_high_s8(sums[1], codes, inputs);
+}
+
+/// Adds up the four sums of a row, and adds that to the row's sum.
+#[inline]
+#[target_feature(enable = "neon")]
+fn widen(sums: [[int16x8_t; 2]; QUARTERS], acc: &mut [i32; PANEL_ROWS]) {
+    for (acc, [first, second]) in acc.as_chunks_mut::<4>().0.iter_mut().zip(sums) {
+        let rows = vpaddq_s32(vpaddlq_s16(first), vpaddlq_s16(second));
+        // SAFETY: four sums are one register.
+        unsafe { vst1q_s32(acc.as_mut_ptr(), vaddq_s32(vld1q_s32(acc.as_ptr()), rows)) };
     }
-    sum
+}
+
+/// Four activations, four times.
+///
+/// # Safety
+/// Four bytes can be read from `x`.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(in crate::aarch64) unsafe fn broadcast(x: *const i32) -> int8x16_t {
+    // SAFETY: the caller's promise.
+    vreinterpretq_s8_s32(vdupq_n_s32(unsafe { x.read_unaligned() }))
 }
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn load_line(line: &Line) -> [uint8x16_t; QUARTERS] {
+pub(in crate::aarch64) fn load_line(line: &Line) -> [uint8x16_t; QUARTERS] {
     let bytes = line.0.as_ptr();
     // SAFETY: a line is four registers.
     unsafe {
@@ -131,7 +146,7 @@ fn load_line(line: &Line) -> [uint8x16_t; QUARTERS] {
 
 /// Asks for the cache line at an address, which may be any.
 #[inline(always)]
-fn prefetch(address: *const u8) {
+pub(in crate::aarch64) fn prefetch(address: *const u8) {
     // SAFETY: a prefetch of any address is allowed, and changes neither memory nor registers.
     unsafe {
         asm!(
@@ -140,241 +155,4 @@ fn prefetch(address: *const u8) {
             options(readonly, nostack, preserves_flags),
         );
     }
-}
-
-/// Proof that the processor has NEON and the dot product extension.
-#[derive(Clone, Copy)]
-struct Neon(());
-
-impl Neon {
-    #[inline]
-    #[target_feature(enable = "neon,dotprod")]
-    fn new() -> Self {
-        Self(())
-    }
-}
-
-/// Registers of a vector.
-const REGISTERS: usize = LANES / 4;
-
-type F32s = [float32x4_t; REGISTERS];
-
-/// Applies an operation on registers to each of the eight.
-macro_rules! lanewise {
-    ($name:ident($($argument:ident),*), $instruction:ident) => {
-        #[inline(always)]
-        fn $name(self, $($argument: F32s),*) -> F32s {
-            // SAFETY: `self` proves the instructions.
-            unsafe {
-                let mut out = [vdupq_n_f32(0.0); REGISTERS];
-                for i in 0..REGISTERS {
-                    out[i] = $instruction($($argument[i]),*);
-                }
-                out
-            }
-        }
-    };
-}
-
-/// Fills each of the eight registers from the four numbers that begin at an index.
-macro_rules! registers {
-    ($index:ident => $value:expr) => {
-        // SAFETY: `self` proves the instructions; the array that is read holds all lanes.
-        unsafe {
-            let mut out = [vdupq_n_f32(0.0); REGISTERS];
-            for i in 0..REGISTERS {
-                let $index = 4 * i;
-                out[i] = $value;
-            }
-            out
-        }
-    };
-}
-
-impl Simd for Neon {
-    type F32s = F32s;
-
-    const ROW_TILE: usize = 1;
-    const TOKEN_TILE: usize = 2;
-
-    #[inline(always)]
-    fn splat(self, x: f32) -> F32s {
-        // SAFETY: `self` proves the instructions.
-        unsafe { [vdupq_n_f32(x); REGISTERS] }
-    }
-    #[inline(always)]
-    fn splat_halves(self, low: f32, high: f32) -> F32s {
-        // SAFETY: `self` proves the instructions.
-        let (low, high) = unsafe { (vdupq_n_f32(low), vdupq_n_f32(high)) };
-        [low, low, low, low, high, high, high, high]
-    }
-    #[inline(always)]
-    fn load(self, x: &[f32; LANES]) -> F32s {
-        registers!(i => vld1q_f32(x.as_ptr().add(i)))
-    }
-    #[inline(always)]
-    fn load_f16(self, x: &[u8; 2 * LANES]) -> F32s {
-        registers!(i => f16_to_f32(x.as_ptr().add(2 * i)))
-    }
-    #[inline(always)]
-    fn load_bf16(self, x: &[u8; 2 * LANES]) -> F32s {
-        registers!(i => bf16_to_f32(x.as_ptr().add(2 * i)))
-    }
-    #[inline(always)]
-    fn load_i8(self, x: &[u8; LANES]) -> F32s {
-        registers!(i => i8_to_f32(x.as_ptr().add(i)))
-    }
-    #[inline(always)]
-    fn load_i16(self, x: &[i16; LANES]) -> F32s {
-        registers!(i => vcvtq_f32_s32(vmovl_s16(vld1_s16(x.as_ptr().add(i)))))
-    }
-    #[inline(always)]
-    fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> F32s {
-        registers!(i => bits_to_f32(x.as_ptr().add(i), shift, mask))
-    }
-    #[inline(always)]
-    fn load_nibbles(self, x: &[u8; LANES / 2]) -> F32s {
-        registers!(i => bits_to_f32(x.as_ptr().add(i % 16), i / 16 * 4, 15))
-    }
-    #[inline(always)]
-    fn store(self, a: F32s, out: &mut [f32; LANES]) {
-        for i in 0..REGISTERS {
-            // SAFETY: `self` proves the instructions; the array is eight registers.
-            unsafe { vst1q_f32(out.as_mut_ptr().add(4 * i), a[i]) };
-        }
-    }
-    #[inline(always)]
-    fn store_i8(self, a: F32s, out: &mut [i8; LANES]) {
-        for i in 0..REGISTERS / 2 {
-            // SAFETY: `self` proves the instructions; a pair of registers becomes eight bytes of the array.
-            unsafe {
-                let low = vqmovn_s32(vcvtnq_s32_f32(a[2 * i]));
-                let high = vqmovn_s32(vcvtnq_s32_f32(a[2 * i + 1]));
-                vst1_s8(
-                    out.as_mut_ptr().add(8 * i),
-                    vqmovn_s16(vcombine_s16(low, high)),
-                );
-            }
-        }
-    }
-
-    lanewise!(add(a, b), vaddq_f32);
-    lanewise!(sub(a, b), vsubq_f32);
-    lanewise!(mul(a, b), vmulq_f32);
-    lanewise!(div(a, b), vdivq_f32);
-    lanewise!(min(a, b), register_min);
-    lanewise!(max(a, b), register_max);
-    lanewise!(max_abs(a, b), register_max_abs);
-    lanewise!(exp2_of_rounded(a), register_exp2_of_rounded);
-
-    #[inline(always)]
-    fn fold(self, a: F32s) -> f32 {
-        // SAFETY: `self` proves the instructions.
-        unsafe {
-            let mut a = a;
-            for half in [4, 2, 1] {
-                for i in 0..half {
-                    a[i] = vaddq_f32(a[i], a[i + half]);
-                }
-            }
-            let two = vadd_f32(vget_low_f32(a[0]), vget_high_f32(a[0]));
-            vget_lane_f32::<0>(two) + vget_lane_f32::<1>(two)
-        }
-    }
-    #[inline(always)]
-    fn prefetch<T>(self, address: *const T) {
-        prefetch(address.cast());
-    }
-}
-
-/// Not `vminq_f32`, which is NaN where either is.
-#[inline]
-#[target_feature(enable = "neon")]
-fn register_min(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-    vbslq_f32(vcltq_f32(a, b), a, b)
-}
-
-/// Not `vmaxq_f32`, which is NaN where either is.
-#[inline]
-#[target_feature(enable = "neon")]
-fn register_max(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-    vbslq_f32(vcgtq_f32(a, b), a, b)
-}
-
-/// Non-negative floats order as their bits, with NaN on top.
-#[inline]
-#[target_feature(enable = "neon")]
-fn register_max_abs(a: float32x4_t, b: float32x4_t) -> float32x4_t {
-    let (a, b) = (
-        vreinterpretq_u32_f32(vabsq_f32(a)),
-        vreinterpretq_u32_f32(vabsq_f32(b)),
-    );
-    vreinterpretq_f32_u32(vmaxq_u32(a, b))
-}
-
-#[inline]
-#[target_feature(enable = "neon")]
-fn register_exp2_of_rounded(a: float32x4_t) -> float32x4_t {
-    let exponent = vshlq_n_u32::<23>(vreinterpretq_u32_f32(a));
-    vreinterpretq_f32_u32(vaddq_u32(exponent, vreinterpretq_u32_f32(vdupq_n_f32(1.0))))
-}
-
-/// # Safety
-/// Four numbers can be read from `x`.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn f16_to_f32(x: *const u8) -> float32x4_t {
-    // SAFETY: the caller's promise.
-    let halves = unsafe { vld1_u8(x) };
-    let out: float32x4_t;
-    // SAFETY: the instruction works on the given registers only.
-    unsafe {
-        asm!(
-            "fcvtl {out:v}.4s, {halves:v}.4h",
-            out = lateout(vreg) out,
-            halves = in(vreg) halves,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    out
-}
-
-/// # Safety
-/// Four numbers can be read from `x`.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn bf16_to_f32(x: *const u8) -> float32x4_t {
-    // SAFETY: the caller's promise.
-    let halves = vreinterpret_u16_u8(unsafe { vld1_u8(x) });
-    vreinterpretq_f32_u32(vshll_n_u16::<16>(halves))
-}
-
-/// # Safety
-/// Four bytes can be read from `x`.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn four_bytes(x: *const u8) -> uint8x8_t {
-    // SAFETY: the caller's promise.
-    vreinterpret_u8_u32(vdup_n_u32(unsafe { x.cast::<u32>().read_unaligned() }))
-}
-
-/// # Safety
-/// Four bytes can be read from `x`.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn i8_to_f32(x: *const u8) -> float32x4_t {
-    // SAFETY: the caller's promise.
-    let bytes = vreinterpret_s8_u8(unsafe { four_bytes(x) });
-    vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))))
-}
-
-/// # Safety
-/// Four bytes can be read from `x`.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn bits_to_f32(x: *const u8, shift: usize, mask: u8) -> float32x4_t {
-    // SAFETY: the caller's promise.
-    let bytes = unsafe { four_bytes(x) };
-    let bits = vand_u8(vshl_u8(bytes, vdup_n_s8(-(shift as i8))), vdup_n_u8(mask));
-    vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bits))))
 }

@@ -151,6 +151,8 @@ fn names_of_instruction_sets_are_read_back() {
         Isa::Avx512Vnni,
         Isa::Avx512Vbmi,
         Isa::Neon,
+        Isa::NeonDotprod,
+        Isa::NeonI8mm,
     ] {
         assert_eq!(isa.name().parse::<Isa>().expect("own name"), isa);
         assert_eq!(

@@ -335,4 +335,6 @@ suite! {
     avx512vnni_kernels llm_kernels::Isa::Avx512Vnni;
     avx512vbmi_kernels llm_kernels::Isa::Avx512Vbmi;
     neon_kernels llm_kernels::Isa::Neon;
+    neondotprod_kernels llm_kernels::Isa::NeonDotprod;
+    neoni8mm_kernels llm_kernels::Isa::NeonI8mm;
 }
