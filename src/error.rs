@@ -148,6 +148,7 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::Text(error) => text_code(error),
         EngineError::Kernel(error) => kernel_code(error),
         EngineError::InvalidOption { .. }
+        | EngineError::I2sLayoutUnclear
         | EngineError::NoChatTemplate
         | EngineError::EmptyPrompt
         | EngineError::TokenOutOfRange { .. }
@@ -157,7 +158,6 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::InText { source, .. } => engine_code(source),
         EngineError::UnsupportedPooling { .. } => "UNSUPPORTED_MODEL",
         EngineError::IsaUnavailable { .. } => "ISA_UNAVAILABLE",
-        EngineError::TokenizerMissing { .. } => "INVALID_MODEL",
         EngineError::ChatTemplateBroken { .. } => "TEMPLATE_FAILED",
         EngineError::ContextOverflow { .. } => "CONTEXT_OVERFLOW",
         EngineError::OverBudget { .. } => "INSUFFICIENT_MEMORY",
@@ -186,6 +186,7 @@ fn format_code(error: &FormatError) -> &'static str {
         | FormatError::Gguf { .. }
         | FormatError::Safetensors { .. }
         | FormatError::Shards { .. }
+        | FormatError::KernelConfig { .. }
         | FormatError::MetadataType { .. } => "INVALID_MODEL",
     }
 }
@@ -203,6 +204,7 @@ fn model_code(error: &ModelError) -> &'static str {
         | ModelError::TensorType { .. }
         | ModelError::TensorValue { .. }
         | ModelError::Weights { .. } => "INVALID_MODEL",
+        ModelError::TilesUnknown { .. } => "UNSUPPORTED_QUANT",
         ModelError::TokenOutOfRange { .. } => "INVALID_ARGUMENT",
         ModelError::OutOfMemory { .. } => "OUT_OF_MEMORY",
         ModelError::Format(error) => format_code(error),
@@ -212,6 +214,7 @@ fn model_code(error: &ModelError) -> &'static str {
 fn text_code(error: &TextError) -> &'static str {
     match error {
         TextError::Read { .. } => "IO_ERROR",
+        TextError::Metadata(error) => format_code(error),
         TextError::File { .. } | TextError::Vocabulary { .. } => "INVALID_MODEL",
         TextError::Encode { .. } => "TOKENIZER_FAILED",
         TextError::Template { .. } => "TEMPLATE_FAILED",
@@ -220,12 +223,17 @@ fn text_code(error: &TextError) -> &'static str {
 
 fn kernel_code(error: &KernelError) -> &'static str {
     match error {
-        KernelError::UnknownIsa { .. } | KernelError::ThreadCount { .. } => "INVALID_ARGUMENT",
+        KernelError::UnknownIsa { .. }
+        | KernelError::ThreadCount { .. }
+        | KernelError::EncodeType { .. } => "INVALID_ARGUMENT",
+        KernelError::OutOfRange { .. } => "INVALID_MODEL",
         KernelError::IsaUnavailable { .. } => "ISA_UNAVAILABLE",
         KernelError::Length { .. }
         | KernelError::NotMultiple { .. }
         | KernelError::Shape { .. }
         | KernelError::InvalidCode { .. }
+        | KernelError::RowScales { .. }
+        | KernelError::Tiles { .. }
         | KernelError::NonFiniteScale { .. }
         | KernelError::NonFiniteWeight { .. }
         | KernelError::MasterType { .. } => "INVALID_MODEL",

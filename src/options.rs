@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use llm_engine::{
-    ContextOverflow, EngineConfig, GenerateRequest, HeadMode, Message, Prompt, RenderOptions,
-    ResponseFormat, SamplingOptions, Speculation,
+    ContextOverflow, EngineConfig, GenerateRequest, HeadMode, I2sLayout, Message, Prompt,
+    RenderOptions, ResponseFormat, SamplingOptions, Speculation,
 };
 use llm_router::{Cancel, LoadSpec};
 use napi_derive::napi;
@@ -55,6 +55,11 @@ pub struct LoadRequest {
     pub isa: Option<String>,
     /// `auto` or `full`.
     pub head: Option<String>,
+    /// `x86`, `arm` or `detect`.
+    #[napi(js_name = "i2sLayout")]
+    pub i2s_layout: Option<String>,
+    /// A `kernel_config.ini`.
+    pub kernel_config: Option<String>,
     pub sampling: SamplingFields,
     /// `auto` or `off`.
     pub speculation: Option<String>,
@@ -83,6 +88,11 @@ impl LoadRequest {
                 context_size: self.context_size.map(|size| size as usize),
                 isa: self.isa.map(|name| name.parse()).transpose()?,
                 head: head(self.head.as_deref())?,
+                i2s_layout: match self.i2s_layout {
+                    Some(name) => name.parse()?,
+                    None => I2sLayout::default(),
+                },
+                kernel_config: self.kernel_config.map(PathBuf::from),
                 sampling: self.sampling.into(),
                 speculation: speculation(self.speculation.as_deref())?.unwrap_or_default(),
                 max_bytes: self.max_bytes.map(|bytes| bytes as u64),

@@ -1,11 +1,13 @@
 //! Options, their ranges and their defaults, but for those of sampling: the only home of each.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use llm_kernels::Isa;
 use llm_model::HeadMode;
 
 use crate::error::EngineError;
+use crate::i2s_layout::I2sLayout;
 use crate::sampling::SamplingOptions;
 use crate::speculation::Speculation;
 
@@ -34,6 +36,10 @@ pub struct EngineConfig {
     pub isa: Option<Isa>,
     /// How logits are computed.
     pub head: HeadMode,
+    /// How I2_S tensors are read.
+    pub i2s_layout: I2sLayout,
+    /// The `kernel_config.ini` with the tile sizes of TL1 and TL2 tensors. `None`: the one beside the model, if there is one.
+    pub kernel_config: Option<PathBuf>,
     /// Sampling of requests that do not say.
     pub sampling: SamplingOptions,
     /// Speculation of requests that do not say.

@@ -39,18 +39,18 @@ pub enum EngineError {
         /// What there is, comma separated.
         available: String,
     },
-    /// The model comes without a vocabulary.
-    #[error("the model file has no tokenizer (`{missing}` is missing)")]
-    TokenizerMissing {
-        /// The metadata key that should be there.
-        missing: &'static str,
-    },
     /// The form that an answer is to have cannot be enforced.
     #[error("the response format cannot be enforced: {reason}")]
     Grammar {
         /// What is wrong with it.
         reason: String,
     },
+    /// A model that makes as much, or as little, sense in either block order.
+    #[error(
+        "cannot tell the block order of the I2_S tensors: the model predicts a text equally well in both; set i2sLayout to \
+         \"x86\" or \"arm\""
+    )]
+    I2sLayoutUnclear,
     /// Messages need a chat template.
     #[error("the model has no chat template: give a text prompt instead of messages")]
     NoChatTemplate,

@@ -167,7 +167,7 @@ impl TextJob {
 }
 
 /// `-log softmax(logits)[id]` in f64.
-fn negative_log_likelihood(logits: &[f32], id: u32) -> f64 {
+pub(crate) fn negative_log_likelihood(logits: &[f32], id: u32) -> f64 {
     let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let sum: f64 = logits
         .iter()

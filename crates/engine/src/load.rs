@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use llm_format::{FormatError, Gguf, HfFolder, ModelFile};
+use llm_format::{FormatError, Gguf, HfFolder, KernelShape, ModelFile, read_kernel_config};
 use llm_kernels::{Compute, Isa, Kernels};
 use llm_model::{LoadOptions, Model};
 use llm_text::{ChatTemplate, Tokenizer, TokenizerSpec, gguf_template_override};
@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::config::{self, EngineConfig};
 use crate::error::EngineError;
+use crate::i2s_layout::load_in_order;
 use crate::sampling::SamplingOptions;
 use crate::threads::default_threads;
 use crate::vocabulary::{Vocabulary, token_ids};
@@ -110,12 +111,19 @@ pub(crate) fn load(
     }
     let mapped_bytes = file.file_len();
     report(LoadPhase::Open, mapped_bytes, mapped_bytes);
+    let kernel_shapes = kernel_shapes(path, config)?;
     // A large vocabulary takes as long to read as the weights to pack, so both are done at once.
     let (model, vocabulary) = thread::scope(|scope| {
         let vocabulary = scope.spawn(|| read_vocabulary(&file));
-        let options = LoadOptions { head: config.head };
-        let model = llm_model::load(&file, compute, &options, &mut |done, total| {
-            report(LoadPhase::Weights, done as u64, total as u64);
+        let tokenizer = || Ok(read_vocabulary(&file)?.tokenizer().clone());
+        let model = load_in_order(config.i2s_layout, &file, compute, tokenizer, |i2s_order| {
+            let options = LoadOptions {
+                head: config.head,
+                i2s_order,
+                kernel_shapes: kernel_shapes.clone(),
+            };
+            let mut report = |done, total| report(LoadPhase::Weights, done as u64, total as u64);
+            Ok(llm_model::load(&file, compute, &options, &mut report)?)
         });
         (model, vocabulary.join())
     });
@@ -142,6 +150,21 @@ pub(crate) fn load(
     })
 }
 
+/// Tile sizes of lookup kernels: from the file that `config` names, else from the `kernel_config.ini` beside the model.
+fn kernel_shapes(path: &Path, config: &EngineConfig) -> Result<Vec<KernelShape>, FormatError> {
+    const NAME: &str = "kernel_config.ini";
+    let beside = if path.is_dir() {
+        path.join(NAME)
+    } else {
+        path.with_file_name(NAME)
+    };
+    match &config.kernel_config {
+        Some(given) => read_kernel_config(given),
+        None if beside.is_file() => read_kernel_config(&beside),
+        None => Ok(Vec::new()),
+    }
+}
+
 fn read_vocabulary(file: &ModelFile) -> Result<Vocabulary, EngineError> {
     match file {
         ModelFile::Folder(folder) => folder_vocabulary(folder),
@@ -160,7 +183,7 @@ fn folder_vocabulary(folder: &HfFolder) -> Result<Vocabulary, EngineError> {
 
 fn gguf_vocabulary(gguf: &Gguf) -> Result<Vocabulary, EngineError> {
     let metadata = gguf.metadata();
-    let tokenizer = Tokenizer::from_spec(tokenizer_spec(gguf)?)?;
+    let tokenizer = Tokenizer::from_spec(TokenizerSpec::from_metadata(metadata)?)?;
     let token = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_token(id));
     let template = metadata.str("tokenizer.chat_template")?.map(|source| {
         let source = gguf_template_override(source).unwrap_or(source);
@@ -168,33 +191,6 @@ fn gguf_vocabulary(gguf: &Gguf) -> Result<Vocabulary, EngineError> {
     });
     let end_of_turn = token_id(gguf, "tokenizer.ggml.eot_token_id")?;
     Ok(Vocabulary::new(tokenizer, template, end_of_turn))
-}
-
-fn tokenizer_spec(gguf: &Gguf) -> Result<TokenizerSpec, EngineError> {
-    let metadata = gguf.metadata();
-    let text = |key| metadata.str(key).map(|value| value.map(str::to_owned));
-    let missing = |missing| EngineError::TokenizerMissing { missing };
-    Ok(TokenizerSpec {
-        model: text("tokenizer.ggml.model")?.ok_or(missing("tokenizer.ggml.model"))?,
-        pre: text("tokenizer.ggml.pre")?,
-        tokens: metadata
-            .strings("tokenizer.ggml.tokens")?
-            .ok_or(missing("tokenizer.ggml.tokens"))?
-            .to_vec(),
-        scores: metadata.f32s("tokenizer.ggml.scores")?.map(<[f32]>::to_vec),
-        token_types: metadata
-            .i32s("tokenizer.ggml.token_type")?
-            .map(<[i32]>::to_vec),
-        merges: metadata
-            .strings("tokenizer.ggml.merges")?
-            .map(<[String]>::to_vec),
-        bos: token_id(gguf, "tokenizer.ggml.bos_token_id")?,
-        eos: token_id(gguf, "tokenizer.ggml.eos_token_id")?,
-        unknown: token_id(gguf, "tokenizer.ggml.unknown_token_id")?,
-        add_bos: metadata.bool("tokenizer.ggml.add_bos_token")?,
-        add_eos: metadata.bool("tokenizer.ggml.add_eos_token")?,
-        add_space_prefix: metadata.bool("tokenizer.ggml.add_space_prefix")?,
-    })
 }
 
 /// A token id of the metadata; none when it is beyond 32 bits, as such a token cannot be.

@@ -58,10 +58,18 @@ pub enum Dtype {
     Tq2_0,
     /// 128 ternary values in 32 bytes; one f32 scale for the tensor behind all blocks.
     I2S,
+    /// Ternary pairs in the tile order of ARM lookup kernels; one f32 scale behind them.
+    Tl1,
+    /// Ternary triples and pairs in the tile order of x86-64 lookup kernels; one f32 scale behind them.
+    Tl2,
+    /// Rows of an f16 scale and 13 bytes for every 64 ternary values.
+    Iq1Bn,
+    /// Rows of an f32 scale and 16 bytes for every 64 ternary values.
+    Iq2Bn,
 }
 
-/// Bytes behind the blocks of an I2_S tensor: the f32 scale and padding.
-const I2S_TAIL: usize = 32;
+/// Bytes behind the codes of types with one scale for the tensor: the f32 scale and padding.
+const SCALE_TAIL: usize = 32;
 
 impl Dtype {
     /// The name that messages and reports use, in the spelling of the formats.
@@ -93,11 +101,20 @@ impl Dtype {
             Self::Tq1_0 => "TQ1_0",
             Self::Tq2_0 => "TQ2_0",
             Self::I2S => "I2_S",
+            Self::Tl1 => "TL1",
+            Self::Tl2 => "TL2",
+            Self::Iq1Bn => "IQ1_BN",
+            Self::Iq2Bn => "IQ2_BN",
         }
     }
 
-    /// Values and bytes of one block. A row is a whole number of blocks.
-    pub fn block(self) -> (usize, usize) {
+    /// Values of one block: a row is a whole number of blocks.
+    pub fn block_len(self) -> usize {
+        self.block().0
+    }
+
+    /// Values and bytes of one block. TL2's differ within a row, so that its bytes are those of pairs.
+    fn block(self) -> (usize, usize) {
         match self {
             Self::I8 | Self::U8 | Self::Bool => (1, 1),
             Self::F16 | Self::Bf16 | Self::I16 | Self::U16 => (1, 2),
@@ -116,11 +133,15 @@ impl Dtype {
             Self::Tq1_0 => (256, 54),
             Self::Tq2_0 => (256, 66),
             Self::I2S => (128, 32),
+            Self::Tl1 => (4, 1),
+            Self::Tl2 => (32, 8),
+            Self::Iq1Bn => (64, 13),
+            Self::Iq2Bn => (64, 16),
         }
     }
 
     /// Bytes that a tensor of `shape` (row-major, last dimension fastest) takes on disk, or `None`
-    /// when its rows are not whole blocks or the number does not fit.
+    /// when its rows are not whole blocks, the type does not take the shape, or the number does not fit.
     pub fn byte_len(self, shape: &[usize]) -> Option<usize> {
         let (values, bytes) = self.block();
         let row = shape.last().copied().unwrap_or(1);
@@ -132,10 +153,24 @@ impl Dtype {
             .try_fold(1_usize, |n, &dim| n.checked_mul(dim))?;
         let blocks = (count / values).checked_mul(bytes)?;
         match self {
-            Self::I2S => blocks.checked_add(I2S_TAIL),
+            Self::I2S | Self::Tl1 => blocks.checked_add(SCALE_TAIL),
+            Self::Tl2 => tl2_codes_len(count, row)?.checked_add(SCALE_TAIL),
+            Self::Iq1Bn => blocks.checked_add((count / row.max(1)).checked_mul(size_of::<u16>())?),
+            Self::Iq2Bn => blocks.checked_add((count / row.max(1)).checked_mul(size_of::<f32>())?),
             _ => Some(blocks),
         }
     }
+}
+
+/// Bytes of a TL2 tensor up to its scale. Its writers reckon with 256 columns in pairs, 4 bits each, and the others in triples,
+/// 5 bits each, whatever the tiles make of them.
+fn tl2_codes_len(count: usize, row: usize) -> Option<usize> {
+    const COUNTED_AS_PAIRS: usize = 256;
+    let rows = count / row.max(1);
+    let triples = row.checked_sub(COUNTED_AS_PAIRS)?.checked_mul(rows)? / 3;
+    let codes =
+        (triples.checked_mul(5)? / 8).checked_add(rows.checked_mul(COUNTED_AS_PAIRS / 4)?)?;
+    codes.checked_next_multiple_of(SCALE_TAIL)
 }
 
 impl fmt::Display for Dtype {
@@ -160,6 +195,16 @@ mod tests {
             (Dtype::Tq1_0, vec![4, 512], Some(4 * 2 * 54)),
             (Dtype::I2S, vec![2, 128], Some(2 * 32 + 32)),
             (Dtype::I2S, vec![128, 64], None),
+            (Dtype::Tl1, vec![64, 32], Some(64 * 32 / 4 + 32)),
+            // 4096 - 256 columns in triples, 256 in pairs.
+            (
+                Dtype::Tl2,
+                vec![96, 4096],
+                Some(96 * 3840 / 3 * 5 / 8 + 96 * 64 + 32),
+            ),
+            (Dtype::Tl2, vec![64, 128], None),
+            (Dtype::Iq1Bn, vec![3, 128], Some(3 * (2 + 2 * 13))),
+            (Dtype::Iq2Bn, vec![3, 128], Some(3 * (4 + 2 * 16))),
             (Dtype::F32, vec![usize::MAX, 2], None),
             (Dtype::F64, vec![usize::MAX / 4], None),
         ];

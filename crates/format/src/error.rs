@@ -38,6 +38,14 @@ pub enum FormatError {
         /// What lies there: "a directory", "a named pipe", ...
         found: &'static str,
     },
+    /// A kernel configuration does not say what it should.
+    #[error("`{path}` is no kernel configuration: {problem}")]
+    KernelConfig {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        problem: String,
+    },
     /// A file that is read whole is larger than any sensible one.
     #[error("`{path}` is too large: {actual} bytes, the limit is {limit}")]
     FileTooLarge {

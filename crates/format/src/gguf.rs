@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use metadata::Metadata;
+pub(crate) use types::id_of as type_id;
 pub use value::{Array, Value};
 
 use crate::error::{FormatError, GgufError};
@@ -28,9 +29,9 @@ use crate::reader::Reader;
 use crate::tensor::{Bytes, Tensor};
 use table::Entry;
 
-const MAGIC: &[u8; 4] = b"GGUF";
+pub(crate) const MAGIC: &[u8; 4] = b"GGUF";
 /// Where tensors begin when the file does not say: multiples of 32 bytes.
-const DEFAULT_ALIGNMENT: u64 = 32;
+pub(crate) const DEFAULT_ALIGNMENT: u64 = 32;
 const MIN_ALIGNMENT: u64 = 8;
 const MAX_ALIGNMENT: u64 = 1 << 16;
 
@@ -78,8 +79,7 @@ impl Gguf {
         let metadata = metadata::read(&mut reader)?;
         refuse_split(&metadata)?;
         let alignment = read_alignment(&metadata)?;
-        let entries = table::read(&mut reader, n_tensors, &metadata)?;
-        let tensors = table::place(entries, reader.position(), alignment, bytes.len())?;
+        let tensors = table::read(&mut reader, n_tensors, &metadata, alignment, bytes.len())?;
         let by_name = table::index(&tensors)?;
         let (path, map) = (path.to_owned(), Arc::new(map));
         Ok(Self {
@@ -130,7 +130,7 @@ impl Gguf {
         self.tensors.iter().filter_map(|entry| self.view(entry))
     }
 
-    /// `None` never happens: `table::place` has checked the range against the file.
+    /// `None` never happens: `table::read` has checked the range against the file.
     fn view(&self, entry: &Entry) -> Option<Tensor> {
         Some(Tensor {
             name: entry.name.clone(),

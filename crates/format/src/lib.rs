@@ -1,4 +1,4 @@
-//! Model files: bytes in, validated views out.
+//! Model files: bytes in, validated views out; and tables and bytes out again.
 //!
 //! [`open`] takes a path and returns a [`ModelFile`]: a GGUF file, or a Hugging Face folder with
 //! `config.json` and safetensors weights. Everything a file claims about itself (counts, lengths,
@@ -23,6 +23,7 @@ mod error;
 mod files;
 mod gguf;
 mod hf_folder;
+mod kernel_config;
 #[expect(
     unsafe_code,
     reason = "mapping a file and advising on it are unsafe calls"
@@ -33,10 +34,13 @@ mod reader;
 mod safetensors;
 mod shards;
 mod tensor;
+mod write;
 
 pub use dtype::Dtype;
 pub use error::{FormatError, GgufError, SafetensorsError, ShardError};
 pub use gguf::{Array, Gguf, Metadata, Value};
 pub use hf_folder::HfFolder;
+pub use kernel_config::{KernelShape, read_kernel_config};
 pub use model_file::{ModelFile, open};
 pub use tensor::{Bytes, Tensor};
+pub use write::{GgufWriter, SafetensorsWriter, TensorPlan, WriteError};

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use common::oracle;
-use llm_format::Gguf;
+use llm_format::{Dtype, Gguf};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -113,9 +113,9 @@ fn types_that_cannot_be_read_are_refused_by_name() {
     assert!(read(4, &1_u32.to_le_bytes(), 0).is_ok());
     for (id, expected) in [
         (16, "tensor `w`: type IQ2_XXS (id 16) is not supported"),
-        (38, "tensor `w`: type TL1 (id 38) is not supported"),
+        (37, "tensor `w`: type I8_S (id 37) is not supported"),
         (39, "tensor `w`: type MXFP4 (id 39) is not supported"),
-        (42, "tensor `w`: type TL2 (id 42) is not supported"),
+        (335, "tensor `w`: type IQ2_BN_R4 (id 335) is not supported"),
         (4, "tensor `w`: unknown type id 4"),
     ] {
         let error = read(4, &1_u32.to_le_bytes(), id).expect_err(expected);
@@ -123,28 +123,88 @@ fn types_that_cannot_be_read_are_refused_by_name() {
     }
 }
 
-#[test]
-fn id_39_is_tl2_in_files_of_the_first_bitnet_engine() {
-    let mut bytes = fs::read(oracle().join("gguf/bitnet-2b4t.I2_S.gguf")).expect("valid file");
-    let find = |bytes: &[u8], text: &str| {
-        bytes
-            .windows(text.len())
-            .position(|window| window == text.as_bytes())
-            .expect("text")
-    };
-    // The file type follows its key and the value's type; the tensor type its name and dimensions.
-    let file_type = find(&bytes, "general.file_type") + "general.file_type".len() + 4;
-    overwrite(&mut bytes, file_type, &39_u32.to_le_bytes());
-    let name = "blk.0.attn_q.weight";
-    let tensor_type = find(&bytes, name) + name.len() + 4 + 2 * 8;
-    overwrite(&mut bytes, tensor_type, &39_u32.to_le_bytes());
-    let error = Gguf::from_bytes(Path::new("m.gguf"), bytes)
-        .expect_err("TL2")
-        .to_string();
-    assert!(
-        error.contains("type TL2 (id 39) is not supported"),
-        "{error}"
+/// A file of one tensor of 32 rows and 512 columns, of `len` bytes.
+fn matrix(type_id: u32, len: usize, architecture: &str, file_type: u32) -> Vec<u8> {
+    let string = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let mut bytes = b"GGUF".to_vec();
+    bytes.extend(3_u32.to_le_bytes());
+    bytes.extend([1_u64.to_le_bytes(), 2_u64.to_le_bytes()].concat());
+    bytes.extend(
+        [
+            &string("general.architecture")[..],
+            &8_u32.to_le_bytes(),
+            &string(architecture),
+        ]
+        .concat(),
     );
+    bytes.extend(
+        [
+            &string("general.file_type")[..],
+            &4_u32.to_le_bytes(),
+            &file_type.to_le_bytes(),
+        ]
+        .concat(),
+    );
+    bytes.extend(string("w"));
+    bytes.extend(2_u32.to_le_bytes());
+    bytes.extend([512_u64.to_le_bytes(), 32_u64.to_le_bytes()].concat());
+    bytes.extend([&type_id.to_le_bytes()[..], &0_u64.to_le_bytes()].concat());
+    bytes.resize(bytes.len().next_multiple_of(32) + len, 0);
+    bytes
+}
+
+#[test]
+fn id_39_is_tl2_or_mxfp4_by_the_bytes_that_are_there_and_else_by_who_wrote_the_file() {
+    let tl2 = Dtype::Tl2
+        .byte_len(&[32, 512])
+        .expect("TL2 takes the shape");
+    let mxfp4 = 32 * 512 / 32 * 17;
+    for (len, architecture, file_type, is_tl2) in [
+        (tl2, "llama", 1, true),
+        (tl2 + 31, "bitnet", 39, true),
+        (mxfp4, "bitnet", 39, true),
+        (mxfp4, "llama", 38, false),
+        (mxfp4, "gpt-oss", 39, false),
+    ] {
+        let found = Gguf::from_bytes(
+            Path::new("m.gguf"),
+            matrix(39, len, architecture, file_type),
+        );
+        let found = found.map(|gguf| gguf.tensor("w").map(|tensor| tensor.dtype));
+        match found {
+            Ok(found) => assert!(
+                is_tl2 && found == Some(Dtype::Tl2),
+                "{len} {architecture} {found:?}"
+            ),
+            Err(error) => assert!(
+                !is_tl2 && error.to_string().contains("type MXFP4 (id 39)"),
+                "{error}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn the_forks_ternary_types_have_the_sizes_of_their_layouts() {
+    for (id, dtype) in [
+        (36, Dtype::I2S),
+        (38, Dtype::Tl1),
+        (42, Dtype::Tl2),
+        (134, Dtype::Iq1Bn),
+        (135, Dtype::Iq2Bn),
+    ] {
+        let len = dtype
+            .byte_len(&[32, 512])
+            .expect("every type takes the shape");
+        let read = |len| Gguf::from_bytes(Path::new("m.gguf"), matrix(id, len, "llama", 1));
+        let gguf = read(len).unwrap_or_else(|error| panic!("{dtype}: {error}"));
+        assert_eq!(
+            gguf.tensor("w")
+                .map(|tensor| (tensor.dtype, tensor.bytes.len())),
+            Some((dtype, len))
+        );
+        assert!(read(len - 1).is_err(), "{dtype}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use llm_kernels::{
     AttentionSpec, Compute, DenseMatrix, DenseType, Isa, KV_BLOCK, Kernels, KvBlock, KvView,
-    QuantizedRows, RopeBlock, RopePairing, TernaryMatrix, pack_hf, pack_i2s,
+    QuantizedRows, RopeBlock, TernaryMatrix, pack_hf, pack_i2s,
 };
 
 /// Rows and columns of a layer's matrices: q, k, v, o, gate, up, down.
@@ -388,7 +388,7 @@ fn attention(bencher: Bencher, setup: Setup, n: usize, kind: Cached) {
             let angle = (block * KV_BLOCK + place) as f32 / (1 + pair) as f32;
             (angle.cos(), angle.sin())
         };
-        Arc::new(RopeBlock::new(RopePairing::Half, 64, angle))
+        Arc::new(RopeBlock::new(64, angle))
     };
     let rope: Vec<_> = (0..CONTEXT / KV_BLOCK).map(angles).collect();
     let q = activations(n, 20 * 128);

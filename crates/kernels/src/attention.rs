@@ -175,7 +175,7 @@ impl Run<'_> {
                     let position = part.position(spec, query);
                     let rope = &self.rope[position / KV_BLOCK];
                     let (cos, sin) = rope.row(position % KV_BLOCK);
-                    rotate(&mut row[..2 * cos.len()], cos, sin, rope.pairing());
+                    rotate(&mut row[..2 * cos.len()], cos, sin);
                 }
             }
         }

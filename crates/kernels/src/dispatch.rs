@@ -193,7 +193,8 @@ impl Kernels {
     }
 
     /// Whether weights of 1.6 bits are worth their unpacking.
-    pub(crate) fn prefers_trits(self) -> bool {
+    #[must_use]
+    pub fn prefers_trits(self) -> bool {
         self.isa() == Isa::Avx512Vbmi
     }
 

@@ -51,6 +51,33 @@ pub enum KernelError {
         /// The first row with such a code.
         row: usize,
     },
+    /// Rows of a matrix that must have one scale have several.
+    #[error(
+        "row {row} has the scale {scale}, others have {expected}: only one for the whole tensor is supported"
+    )]
+    RowScales {
+        /// The first such row.
+        row: usize,
+        /// Its scale.
+        scale: f32,
+        /// That of the rows before it.
+        expected: f32,
+    },
+    /// The tiles of a layout for lookup kernels do not divide the matrix.
+    #[error(
+        "{layout}: tiles of {} rows (groups of {}) and {} columns do not fit a matrix of {rows} x {cols}",
+        tiles.bm, tiles.bmm, tiles.bk
+    )]
+    Tiles {
+        /// TL1 or TL2.
+        layout: &'static str,
+        /// Output features.
+        rows: usize,
+        /// Input features.
+        cols: usize,
+        /// The tiles as given.
+        tiles: crate::TlTiles,
+    },
     /// A weight scale is NaN or infinite.
     #[error("weight scale is {scale}, expected a finite number")]
     NonFiniteScale {
@@ -67,6 +94,20 @@ pub enum KernelError {
     #[error("master weights cannot be of type {dtype}")]
     MasterType {
         /// The type as given.
+        dtype: crate::DenseType,
+    },
+    /// Weights are not written in this type.
+    #[error("weights cannot be converted to {dtype}; to F32, F16, BF16, Q8_0 and Q6_K they can")]
+    EncodeType {
+        /// The type as given.
+        dtype: crate::DenseType,
+    },
+    /// A weight does not fit a type.
+    #[error("row {row}: a weight is not finite, or beyond what {dtype} holds")]
+    OutOfRange {
+        /// The first row with such a weight.
+        row: usize,
+        /// The type.
         dtype: crate::DenseType,
     },
     /// The system has no room for the packed weights.

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use crate::RopePairing;
 use crate::kv::{CodeHead, CodeRow, FloatHead, FloatRow, HeadRows, KV_BLOCK};
 use crate::rope::{RopeBlock, rotate};
 use crate::simd::{LANES, Simd};
@@ -78,7 +77,7 @@ fn rotated_rows<S: Simd, H: Head>(
 ) {
     let half = rope.half();
     // Where the two numbers of a pair are whole columns apart, the rotation takes place in registers.
-    let in_registers = rope.pairing() == RopePairing::Half && half.is_multiple_of(LANES);
+    let in_registers = half.is_multiple_of(LANES);
     let pairs = if in_registers { half / LANES } else { 0 };
     let (columns, step) = (head.columns(), positions.len());
     for (row, position) in out.chunks_exact_mut(columns * LANES).zip(positions) {
@@ -105,7 +104,7 @@ fn rotated_rows<S: Simd, H: Head>(
             s.store(head.load(s, column, position), &mut out[column]);
         }
         if !in_registers {
-            rotate(&mut row[..2 * half], cos, sin, rope.pairing());
+            rotate(&mut row[..2 * half], cos, sin);
         }
     }
 }

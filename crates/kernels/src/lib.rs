@@ -16,6 +16,7 @@ mod dense;
 mod disjoint;
 mod dispatch;
 mod dot;
+mod encode;
 mod error;
 mod float;
 mod isa;
@@ -41,12 +42,17 @@ pub use attention::{AttentionSpec, KvView};
 pub use coarse::{CoarseMatrix, MAX_TOP, RowReader, TopRows};
 pub use compute::{Activation, Compute};
 pub use dense::{DenseMatrix, DenseType};
+pub use encode::encode_rows;
 pub use error::KernelError;
 pub use isa::{Isa, Kernels};
 pub use kv::{KV_BLOCK, KvBlock, KvOutOfMemory};
 pub use limits::{int8_dot_peak, read_bandwidth};
-pub use pack::{pack_codes, pack_hf, pack_i2s, pack_master, pack_tq1_0, pack_tq2_0};
+pub use pack::{
+    TlTiles, pack_codes, pack_hf, pack_i2s, pack_i2s_arm, pack_iq1_bn, pack_iq2_bn, pack_master,
+    pack_tl1, pack_tl2, pack_tq1_0, pack_tq2_0, reorder_rows, write_hf, write_i2s, write_i2s_arm,
+    write_iq1_bn, write_iq2_bn, write_tl1, write_tl2, write_tq1_0, write_tq2_0,
+};
 pub use quantize::QuantizedRows;
-pub use rope::{RopeBlock, RopePairing};
+pub use rope::RopeBlock;
 pub use simd::LANES;
 pub use ternary::{PANEL_ROWS, TernaryMatrix};

@@ -1,17 +1,27 @@
-//! From the files' weight layouts to panels.
+//! From the files' weight layouts to panels, and back.
 //!
 //! Every packer makes, for a row and a line, one u32: byte `j` holds the codes of the inputs `4 g + j` in bits `2g`. A panel
 //! line is those words of its 16 rows. Where the kernels want weights of 1.6 bits, a panel's lines are coded once all are there.
 
 mod hf;
 mod i2s;
+mod i2s_arm;
+mod iq_bn;
 mod master;
+mod tl1;
+mod tl2;
 mod tq;
+mod write;
 
 pub use hf::pack_hf;
 pub use i2s::pack_i2s;
+pub use i2s_arm::{pack_i2s_arm, write_i2s_arm};
+pub use iq_bn::{pack_iq1_bn, pack_iq2_bn, write_iq1_bn, write_iq2_bn};
 pub use master::pack_master;
+pub use tl1::{TlTiles, pack_tl1, write_tl1};
+pub use tl2::{pack_tl2, write_tl2};
 pub use tq::{pack_tq1_0, pack_tq2_0};
+pub use write::{write_hf, write_i2s, write_tq1_0, write_tq2_0};
 
 use std::sync::{Mutex, PoisonError};
 
@@ -47,6 +57,27 @@ where
             *word = line_word(u128::from_le_bytes(*codes));
         }
         Ok(())
+    })
+}
+
+/// A matrix whose row `i` is the row `order[i]` of another.
+///
+/// # Errors
+/// [`KernelError::Shape`] for another number of rows, or a row that is not there; no memory.
+pub fn reorder_rows(
+    compute: &Compute,
+    matrix: &TernaryMatrix,
+    order: &[usize],
+) -> Result<TernaryMatrix, KernelError> {
+    let (rows, cols) = (matrix.rows(), matrix.cols());
+    if order.len() != rows || order.iter().any(|&row| row >= rows) {
+        return Err(KernelError::Shape {
+            rows: order.len(),
+            cols,
+        });
+    }
+    pack_codes(compute, rows, cols, matrix.scale(), |row, codes| {
+        matrix.reader().read(order[row], codes);
     })
 }
 
@@ -142,17 +173,17 @@ fn check_multiple(
 
 /// The error of the lowest row, whichever thread came first.
 #[derive(Default)]
-struct FirstFailure(Mutex<Option<(usize, KernelError)>>);
+pub(crate) struct FirstFailure(Mutex<Option<(usize, KernelError)>>);
 
 impl FirstFailure {
-    fn keep(&self, row: usize, error: KernelError) {
+    pub(crate) fn keep(&self, row: usize, error: KernelError) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.as_ref().is_none_or(|(first, _)| row < *first) {
             *kept = Some((row, error));
         }
     }
 
-    fn into_result(self) -> Result<(), KernelError> {
+    pub(crate) fn into_result(self) -> Result<(), KernelError> {
         match self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some((_, error)) => Err(error),
             None => Ok(()),

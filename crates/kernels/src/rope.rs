@@ -2,21 +2,11 @@ use crate::aligned::Line;
 use crate::kv::KV_BLOCK;
 use crate::simd::LANES;
 
-/// Which two numbers of a head the rotary embedding turns together, for `i` below half of the rotated dimensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RopePairing {
-    /// `i` and `i + half` (also called NEOX).
-    Half,
-    /// `2 i` and `2 i + 1`.
-    Adjacent,
-}
-
 /// The rotary angles of the positions of one cache block.
 ///
-/// A pair `(a, b)` of a head becomes `(a cos - b sin, a sin + b cos)`.
+/// A pair `(a, b)` of a head, its numbers `i` and `i + half`, becomes `(a cos - b sin, a sin + b cos)`.
 #[derive(Debug)]
 pub struct RopeBlock {
-    pairing: RopePairing,
     half: usize,
     /// From `start` on `[KV_BLOCK]` rows of the cosines, then the sines, each padded to whole vectors.
     table: Vec<f32>,
@@ -26,11 +16,7 @@ pub struct RopeBlock {
 
 impl RopeBlock {
     /// A table for `half` pairs of a head; `angle(i, p)` is the cosine and the sine of pair `i` at place `p` of the block.
-    pub fn new(
-        pairing: RopePairing,
-        half: usize,
-        angle: impl Fn(usize, usize) -> (f32, f32),
-    ) -> Self {
+    pub fn new(half: usize, angle: impl Fn(usize, usize) -> (f32, f32)) -> Self {
         let padded = half.next_multiple_of(LANES);
         let (len, line) = (KV_BLOCK * 2 * padded, size_of::<Line>());
         let mut table = vec![0.0; len + line / size_of::<f32>()];
@@ -41,16 +27,7 @@ impl RopeBlock {
                 (row[pair], row[padded + pair]) = angle(pair, place);
             }
         }
-        Self {
-            pairing,
-            half,
-            table,
-            start,
-        }
-    }
-
-    pub(crate) fn pairing(&self) -> RopePairing {
-        self.pairing
+        Self { half, table, start }
     }
 
     /// Pairs of a head that are turned.
@@ -73,19 +50,10 @@ impl RopeBlock {
 
 /// Turns the pairs of `x`, of twice the length of `cos` and `sin`.
 #[inline(always)]
-pub(crate) fn rotate(x: &mut [f32], cos: &[f32], sin: &[f32], pairing: RopePairing) {
-    match pairing {
-        RopePairing::Half => {
-            let (low, high) = x.split_at_mut(cos.len());
-            for (((a, b), cos), sin) in low.iter_mut().zip(high).zip(cos).zip(sin) {
-                (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
-            }
-        }
-        RopePairing::Adjacent => {
-            for (([a, b], cos), sin) in x.as_chunks_mut::<2>().0.iter_mut().zip(cos).zip(sin) {
-                (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
-            }
-        }
+pub(crate) fn rotate(x: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (low, high) = x.split_at_mut(cos.len());
+    for (((a, b), cos), sin) in low.iter_mut().zip(high).zip(cos).zip(sin) {
+        (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
     }
 }
 
@@ -94,22 +62,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rotary_embedding_turns_the_pairs_of_its_kind() {
+    fn rotary_embedding_turns_pairs_half_a_head_apart() {
         let (cos, sin) = ([0.0, 1.0], [1.0, 0.0]);
         // The first pair is rotated by a quarter turn, the second not at all.
         let mut half = [1.0, 2.0, 3.0, 4.0];
-        rotate(&mut half, &cos, &sin, RopePairing::Half);
+        rotate(&mut half, &cos, &sin);
         assert_eq!(half, [-3.0, 2.0, 1.0, 4.0]);
-        let mut adjacent = [1.0, 2.0, 3.0, 4.0];
-        rotate(&mut adjacent, &cos, &sin, RopePairing::Adjacent);
-        assert_eq!(adjacent, [-2.0, 1.0, 3.0, 4.0]);
     }
 
     #[test]
     fn a_block_gives_each_place_its_own_angles() {
         for half in [0, 1, 31, 32, 33] {
             let angle = |pair, place| ((100 * place + pair) as f32, -(pair as f32));
-            let block = RopeBlock::new(RopePairing::Half, half, angle);
+            let block = RopeBlock::new(half, angle);
             for place in [0, 1, KV_BLOCK - 1] {
                 let (cos, sin) = block.row(place);
                 let expected: (Vec<f32>, Vec<f32>) = (0..half).map(|i| angle(i, place)).unzip();

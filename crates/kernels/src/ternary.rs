@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use crate::aligned::Line;
 use crate::memory::Lines;
-use crate::{Kernels, trits};
+use crate::{KernelError, Kernels, trits};
 
 /// Rows of a panel.
 pub const PANEL_ROWS: usize = 16;
@@ -110,6 +110,18 @@ impl TernaryMatrix {
         self.scale
     }
 
+    /// The same weights with another scale.
+    ///
+    /// # Errors
+    /// A scale that is not finite.
+    pub fn with_scale(self, scale: f32) -> Result<Self, KernelError> {
+        if scale.is_finite() {
+            Ok(Self { scale, ..self })
+        } else {
+            Err(KernelError::NonFiniteScale { scale })
+        }
+    }
+
     /// Bytes of the panels.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.lines)
@@ -135,6 +147,15 @@ impl TernaryMatrix {
             }
         }
         weights
+    }
+
+    /// Reads rows of codes, however the panels are stored. Rows one after another cost the least.
+    pub(crate) fn reader(&self) -> RowReader<'_> {
+        RowReader {
+            matrix: self,
+            panel: Cow::Borrowed(&[]),
+            index: None,
+        }
     }
 
     /// How the panels are stored.
@@ -172,6 +193,38 @@ impl TernaryMatrix {
                 let mut two_bits = vec![ZERO_LINE; self.panel_lines()];
                 trits::decode(panel, self.panel_lines(), &mut two_bits);
                 Cow::Owned(two_bits)
+            }
+        }
+    }
+}
+
+/// The panel that rows were last read from.
+pub(crate) struct RowReader<'a> {
+    matrix: &'a TernaryMatrix,
+    panel: Cow<'a, [Line]>,
+    /// Which panel it is.
+    index: Option<usize>,
+}
+
+impl RowReader<'_> {
+    /// Writes the codes of a row, weight + 1, to `codes`, as long as the row.
+    pub(crate) fn read(&mut self, row: usize, codes: &mut [u8]) {
+        let index = row / PANEL_ROWS;
+        if self.index != Some(index) {
+            self.panel = self.matrix.two_bit_panel(index);
+            self.index = Some(index);
+        }
+        let word = |line: &Line| u32::from_le_bytes(line.0.as_chunks::<4>().0[row % PANEL_ROWS]);
+        let group = |word: u32, g: usize| (word >> (2 * g) & 0x0303_0303).to_le_bytes();
+        let (whole, tail) = codes.as_chunks_mut::<LINE_INPUTS>();
+        for (codes, line) in whole.iter_mut().zip(self.panel.iter()) {
+            for (g, codes) in codes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                *codes = group(word(line), g);
+            }
+        }
+        if let (Some(line), false) = (self.panel.last(), tail.is_empty()) {
+            for (g, codes) in tail.chunks_mut(4).enumerate() {
+                codes.copy_from_slice(&group(word(line), g)[..codes.len()]);
             }
         }
     }

@@ -1,4 +1,4 @@
-use llm_kernels::{Activation, RopePairing};
+use llm_kernels::Activation;
 
 /// Sizes, constants and names of a loaded model.
 #[derive(Debug, Clone)]
@@ -87,6 +87,15 @@ impl ModelConfig {
             all_zero_tensors: Vec::new(),
         }
     }
+}
+
+/// Which two numbers of a head the file has the rotary embedding turn together, for `i` below half of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RopePairing {
+    /// `i` and `i + half` (also called NEOX).
+    Half,
+    /// `2 i` and `2 i + 1`.
+    Adjacent,
 }
 
 /// How the vectors of a text's tokens become the vector of the text.

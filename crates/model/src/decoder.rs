@@ -14,13 +14,13 @@ use std::sync::Arc;
 
 use llm_kernels::{AttentionSpec, Compute, KvView};
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, RopePairing};
 use crate::error::ModelError;
 use crate::head::Head;
 use crate::kv_cache::{KvCache, KvShape};
 use crate::linear::{DenseTensor, Projection, project};
 use crate::logits::Logits;
-use crate::rope::RopeTable;
+use crate::rope::{RopeTable, halves};
 use crate::{BatchEntry, LogitsOf, Model, Scratch};
 
 /// Weights of one block. Norms are f32 `[n_embd]`, but those of queries and keys are `[head_dim]`, `attn_sub_norm` is
@@ -179,6 +179,8 @@ impl Decoder {
         let ModelConfig {
             n_head,
             n_kv_head,
+            head_dim,
+            rope_pairing,
             rms_norm_eps: eps,
             ..
         } = self.config;
@@ -200,6 +202,9 @@ impl Decoder {
                 normed.resize(heads.len(), 0.0);
                 compute.rms_norm(heads, weight, eps, n * count, normed);
                 std::mem::swap(heads, normed);
+            }
+            if rope_pairing == RopePairing::Adjacent {
+                halves(heads, head_dim, normed);
             }
         }
     }

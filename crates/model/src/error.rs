@@ -95,6 +95,21 @@ pub enum ModelError {
         /// What the kernels said.
         source: KernelError,
     },
+    /// Weights in the order of lookup kernels whose tile sizes nothing states.
+    #[error(
+        "tensor `{name}`: {dtype} weights of {rows} x {cols} are laid out for kernels whose tile sizes the file does not \
+         state: give kernelConfig, the kernel_config.ini of the conversion"
+    )]
+    TilesUnknown {
+        /// The tensor's name in the file.
+        name: String,
+        /// TL1 or TL2.
+        dtype: &'static str,
+        /// Output features.
+        rows: usize,
+        /// Input features.
+        cols: usize,
+    },
     /// A token id that the model has no embedding for.
     #[error("token id {id} is outside the model's vocabulary of {n_vocab}")]
     TokenOutOfRange {

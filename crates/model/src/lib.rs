@@ -8,6 +8,7 @@
 //! other sequences gives the same bits, on every instruction set and thread count.
 #![forbid(unsafe_code)]
 
+mod blueprint;
 mod config;
 mod decoder;
 mod error;
@@ -18,22 +19,28 @@ mod head;
 mod kv_cache;
 mod linear;
 mod logits;
+mod roles;
 mod rope;
 mod weights;
 
-pub use config::{ModelConfig, Pooling, RopeScaling};
+pub use blueprint::{Blueprint, Container, LocalLayers, Target, Weight};
+pub use config::{ModelConfig, Pooling, RopePairing, RopeScaling};
 pub use decoder::Decoder;
 pub use error::ModelError;
 pub use estimate::resident_bound;
+pub use families::ROPE_SCALING_KEY;
 pub use kv_cache::{KvCache, KvUsage};
 pub use logits::{Logits, LogitsRow};
+pub use roles::{NormKind, ProjectionKind, Role};
 
 use std::sync::Arc;
 
-use llm_format::ModelFile;
+use llm_format::{KernelShape, ModelFile};
 use llm_kernels::{Compute, RopeBlock};
 
 use linear::ProjectScratch;
+
+pub use weights::{EXACT_SCALES_KEYS, TILES_KEY};
 
 /// A loaded model: weights and the way through them.
 pub trait Model: Send + Sync {
@@ -143,6 +150,10 @@ pub struct Scratch {
 pub struct LoadOptions {
     /// How logits are computed.
     pub head: HeadMode,
+    /// The block order of I2_S tensors.
+    pub i2s_order: I2sOrder,
+    /// Tile sizes of TL1 and TL2 tensors, before those that are known.
+    pub kernel_shapes: Vec<KernelShape>,
 }
 
 /// How logits are computed; they are the same either way.
@@ -154,6 +165,16 @@ pub enum HeadMode {
     Auto,
     /// All of them, always, from the weights of the file.
     Full,
+}
+
+/// The block order of I2_S, which nothing in a file tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum I2sOrder {
+    /// Blocks of 128 values: all published files, and those of bitnet.cpp on x86-64.
+    #[default]
+    X86,
+    /// Blocks of 64 values: files that bitnet.cpp quantised on ARM64 since November 2025.
+    Arm,
 }
 
 /// Reads the weights of `file` and picks the family by the architecture that the file names.

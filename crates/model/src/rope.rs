@@ -4,14 +4,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use llm_kernels::{KV_BLOCK, RopeBlock, RopePairing};
+use llm_kernels::{KV_BLOCK, RopeBlock};
 
 use crate::config::RopeScaling;
 
 /// One inverse frequency per rotated pair, and the tables made of them so far.
 #[derive(Debug)]
 pub(crate) struct RopeTable {
-    pairing: RopePairing,
     inv_freq: Vec<f64>,
     /// The angles of the positions `64 b..64 (b + 1)`, shared by all layers and sequences.
     blocks: Mutex<Vec<Arc<RopeBlock>>>,
@@ -24,7 +23,6 @@ impl RopeTable {
     pub(crate) fn new(
         head_dim: usize,
         theta: f64,
-        pairing: RopePairing,
         scaling: &RopeScaling,
         factors: Option<&[f32]>,
     ) -> Self {
@@ -38,7 +36,6 @@ impl RopeTable {
             }
         }
         Self {
-            pairing,
             inv_freq,
             blocks: Mutex::default(),
         }
@@ -54,10 +51,21 @@ impl RopeTable {
     }
 
     fn block(&self, block: usize) -> RopeBlock {
-        RopeBlock::new(self.pairing, self.inv_freq.len(), |pair, place| {
+        RopeBlock::new(self.inv_freq.len(), |pair, place| {
             let angle = (block * KV_BLOCK + place) as f64 * self.inv_freq[pair];
             (libm::cos(angle) as f32, libm::sin(angle) as f32)
         })
+    }
+}
+
+/// Puts the pairs of every head, stored side by side, half a head apart: the order of folders, in which attention adds up. So a
+/// model's logits do not depend on the container that it comes in.
+pub(crate) fn halves(heads: &mut [f32], head_dim: usize, buffer: &mut Vec<f32>) {
+    for head in heads.chunks_exact_mut(head_dim) {
+        buffer.clear();
+        buffer.extend(head.iter().step_by(2));
+        buffer.extend(head.iter().skip(1).step_by(2));
+        head.copy_from_slice(buffer);
     }
 }
 
@@ -66,8 +74,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn neighbours_come_to_lie_half_a_head_apart() {
+        let mut heads = [0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0, 13.0];
+        halves(&mut heads, 4, &mut Vec::new());
+        assert_eq!(heads, [0.0, 2.0, 1.0, 3.0, 10.0, 12.0, 11.0, 13.0]);
+    }
+
+    #[test]
     fn the_first_pair_turns_by_one_radian_a_position() {
-        let table = RopeTable::new(64, 10_000.0, RopePairing::Half, &RopeScaling::None, None);
+        let table = RopeTable::new(64, 10_000.0, &RopeScaling::None, None);
         let mut blocks = Vec::new();
         table.cover(KV_BLOCK + 1, &mut blocks);
         assert_eq!(blocks.len(), 2);

@@ -1,11 +1,16 @@
 //! Tensors of a model file, checked against the configuration and brought into the form the forward pass takes.
 
-use llm_format::{Dtype, ModelFile, Tensor};
-use llm_kernels::{
-    Compute, DenseMatrix, DenseType, KernelError, TernaryMatrix, pack_hf, pack_i2s, pack_master,
-    pack_tq1_0, pack_tq2_0,
-};
+mod ternary;
+mod tiles;
 
+pub use ternary::EXACT_SCALES_KEYS;
+pub use tiles::TILES_KEY;
+
+use llm_format::{Dtype, ModelFile, Tensor};
+use llm_kernels::{Compute, DenseMatrix, DenseType, TernaryMatrix};
+
+use crate::LoadOptions;
+use crate::blueprint::Weight;
 use crate::error::ModelError;
 use crate::linear::{DenseTensor, Linear};
 
@@ -39,6 +44,22 @@ impl TernaryRule {
         }
     }
 
+    /// Whether the projection `module` of that type is ternary.
+    pub(crate) fn is_ternary(&self, module: &str, dtype: Dtype) -> bool {
+        match dtype {
+            Dtype::F32 | Dtype::F16 | Dtype::Bf16 => self.master && !self.skips(module),
+            Dtype::U8
+            | Dtype::I2S
+            | Dtype::Tl1
+            | Dtype::Tl2
+            | Dtype::Iq1Bn
+            | Dtype::Iq2Bn
+            | Dtype::Tq1_0
+            | Dtype::Tq2_0 => true,
+            _ => false,
+        }
+    }
+
     fn skips(&self, module: &str) -> bool {
         self.skip.iter().any(|key| {
             module == key
@@ -67,6 +88,7 @@ pub(crate) struct Tally {
 pub(crate) struct WeightReader<'a> {
     file: &'a ModelFile,
     compute: &'a Compute,
+    options: &'a LoadOptions,
     rule: TernaryRule,
     progress: &'a mut dyn FnMut(usize, usize),
     done: usize,
@@ -78,6 +100,7 @@ impl<'a> WeightReader<'a> {
     pub(crate) fn new(
         file: &'a ModelFile,
         compute: &'a Compute,
+        options: &'a LoadOptions,
         rule: TernaryRule,
         progress: &'a mut dyn FnMut(usize, usize),
     ) -> Self {
@@ -85,6 +108,7 @@ impl<'a> WeightReader<'a> {
         Self {
             file,
             compute,
+            options,
             rule,
             progress,
             done: 0,
@@ -132,20 +156,6 @@ impl<'a> WeightReader<'a> {
         Ok(dense)
     }
 
-    /// The rows of a matrix, for a vocabulary whose size only the embedding tells.
-    pub(crate) fn rows_of(&self, name: &str) -> Result<usize, ModelError> {
-        let tensor = self.tensor(name)?;
-        tensor
-            .shape
-            .first()
-            .copied()
-            .ok_or(ModelError::TensorShape {
-                name: tensor.name,
-                expected: vec![0, 0],
-                found: tensor.shape,
-            })
-    }
-
     /// The projection `module`, `[rows, cols]`: `module.weight` and what goes with it.
     pub(crate) fn linear(
         &mut self,
@@ -153,7 +163,37 @@ impl<'a> WeightReader<'a> {
         rows: usize,
         cols: usize,
     ) -> Result<Linear, ModelError> {
-        let name = format!("{module}.weight");
+        let tensor = self.projection_tensor(module, rows, cols)?;
+        match self.ternary_matrix(module, &tensor, rows, cols)? {
+            Some(matrix) => Ok(self.ternary(matrix, module, &tensor)),
+            None => self.dense(module, &tensor, rows, cols),
+        }
+    }
+
+    /// The same weights for those who do not multiply with them.
+    pub(crate) fn projection(
+        &mut self,
+        module: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Weight, ModelError> {
+        let tensor = self.projection_tensor(module, rows, cols)?;
+        Ok(match self.ternary_matrix(module, &tensor, rows, cols)? {
+            Some(matrix) => Weight::Ternary(matrix),
+            None => Weight::Dense {
+                scale: self.output_scale(module)?.unwrap_or(1.0),
+                tensor,
+            },
+        })
+    }
+
+    /// `module.weight`, of the shape that the configuration says.
+    fn projection_tensor(
+        &self,
+        module: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Tensor, ModelError> {
         if self.has(&format!("{module}.bias")) {
             return Err(ModelError::TensorType {
                 name: format!("{module}.bias"),
@@ -161,36 +201,14 @@ impl<'a> WeightReader<'a> {
                 expected: "projections without biases",
             });
         }
-        let tensor = self.tensor(&name)?;
-        let packed_hf = tensor.dtype == Dtype::U8;
-        let expected = if packed_hf {
-            [rows.div_ceil(4), cols]
+        let tensor = self.tensor(&format!("{module}.weight"))?;
+        let rows = if tensor.dtype == Dtype::U8 {
+            rows.div_ceil(4)
         } else {
-            [rows, cols]
+            rows
         };
-        expect_shape(&tensor, &expected)?;
-        let matrix = match tensor.dtype {
-            Dtype::U8 => Some(self.packed(module, &tensor, rows, cols)?),
-            Dtype::I2S => Some(self.packing(&name, |compute| {
-                pack_i2s(compute, rows, cols, &tensor.bytes)
-            })?),
-            Dtype::Tq1_0 => self.packing(&name, |compute| {
-                pack_tq1_0(compute, rows, cols, &tensor.bytes)
-            })?,
-            Dtype::Tq2_0 => self.packing(&name, |compute| {
-                pack_tq2_0(compute, rows, cols, &tensor.bytes)
-            })?,
-            Dtype::F32 | Dtype::F16 | Dtype::Bf16
-                if self.rule.master && !self.rule.skips(module) =>
-            {
-                Some(self.master(module, &tensor, rows, cols)?)
-            }
-            _ => None,
-        };
-        match matrix {
-            Some(matrix) => Ok(self.ternary(matrix, module, &tensor)),
-            None => self.dense(module, &tensor, rows, cols),
-        }
+        expect_shape(&tensor, &[rows, cols])?;
+        Ok(tensor)
     }
 
     fn tensor(&self, name: &str) -> Result<Tensor, ModelError> {
@@ -199,85 +217,6 @@ impl<'a> WeightReader<'a> {
             .ok_or_else(|| ModelError::TensorMissing {
                 name: name.to_owned(),
             })
-    }
-
-    fn packing<T>(
-        &self,
-        name: &str,
-        pack: impl FnOnce(&Compute) -> Result<T, KernelError>,
-    ) -> Result<T, ModelError> {
-        pack(self.compute).map_err(|source| ModelError::Weights {
-            name: name.to_owned(),
-            source,
-        })
-    }
-
-    /// Hugging Face's packed uint8 with its `weight_scale`.
-    fn packed(
-        &self,
-        module: &str,
-        tensor: &Tensor,
-        rows: usize,
-        cols: usize,
-    ) -> Result<TernaryMatrix, ModelError> {
-        let Some(direction) = self.rule.scale else {
-            return Err(ModelError::TensorType {
-                name: tensor.name.clone(),
-                found: "U8 (packed ternary), but config.json has no quantization_config".to_owned(),
-                expected: "a quantization_config that says how weight_scale applies",
-            });
-        };
-        let scale = self.weight_scale(module)?;
-        let scale = match direction {
-            ScaleDirection::Multiply => scale,
-            ScaleDirection::Divide => 1.0 / scale,
-        };
-        self.packing(&tensor.name, |compute| {
-            pack_hf(compute, rows, cols, scale, &tensor.bytes)
-        })
-    }
-
-    /// `module.weight_scale`: one float.
-    fn weight_scale(&self, module: &str) -> Result<f32, ModelError> {
-        let tensor = self.tensor(&format!("{module}.weight_scale"))?;
-        if tensor.shape.iter().product::<usize>() != 1 {
-            return Err(ModelError::TensorShape {
-                name: tensor.name,
-                expected: vec![1],
-                found: tensor.shape,
-            });
-        }
-        let scale = self.float_values(&tensor)?[0];
-        if scale.is_finite() {
-            Ok(scale)
-        } else {
-            Err(ModelError::TensorValue {
-                name: tensor.name,
-                found: format!("a scale of {scale}"),
-            })
-        }
-    }
-
-    /// Full-precision weights rounded to ternary as the reference does at load; or, with a `weight_scale` beside them,
-    /// weights that are -1, 0 and 1 already.
-    fn master(
-        &self,
-        module: &str,
-        tensor: &Tensor,
-        rows: usize,
-        cols: usize,
-    ) -> Result<TernaryMatrix, ModelError> {
-        if self.has(&format!("{module}.weight_scale")) {
-            return Err(ModelError::TensorType {
-                name: tensor.name.clone(),
-                found: format!("{:?} with a weight_scale", tensor.dtype),
-                expected: "packed U8 weights, or master weights without a weight_scale",
-            });
-        }
-        let dtype = dense_type(tensor.dtype).ok_or_else(|| wrong_type(tensor, DENSE_TYPES))?;
-        self.packing(&tensor.name, |compute| {
-            pack_master(compute, rows, cols, dtype, &tensor.bytes)
-        })
     }
 
     fn ternary(&mut self, matrix: TernaryMatrix, module: &str, tensor: &Tensor) -> Linear {
@@ -305,12 +244,7 @@ impl<'a> WeightReader<'a> {
         cols: usize,
     ) -> Result<Linear, ModelError> {
         let dtype = dense_type(tensor.dtype).ok_or_else(|| wrong_type(tensor, DENSE_TYPES))?;
-        let scale_name = format!("{module}.scale");
-        let scale = if self.has(&scale_name) {
-            self.vector(&scale_name, 1)?[0]
-        } else {
-            1.0
-        };
+        let scale = self.output_scale(module)?.unwrap_or(1.0);
         let weights =
             DenseTensor::new(rows, cols, dtype, tensor.dtype.name(), tensor.bytes.clone())
                 .map_err(|source| ModelError::Weights {

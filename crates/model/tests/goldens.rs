@@ -296,8 +296,13 @@ fn the_searched_head_gives_the_largest_logits_of_the_whole_head() {
     for isa in Isa::available() {
         let compute = compute(isa, 2);
         let file = llm_format::open(folder.path()).unwrap();
-        let open =
-            |head| llm_model::load(&file, &compute, &LoadOptions { head }, &mut |_, _| ()).unwrap();
+        let open = |head| {
+            let options = LoadOptions {
+                head,
+                ..LoadOptions::default()
+            };
+            llm_model::load(&file, &compute, &options, &mut |_, _| ()).unwrap()
+        };
         let (searched, whole) = (open(HeadMode::Auto), open(HeadMode::Full));
         let (with_copy, without) = (searched.config(), whole.config());
         assert!(with_copy.head_searched && !without.head_searched);

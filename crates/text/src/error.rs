@@ -29,6 +29,9 @@ pub enum TextError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A tokenizer key of GGUF metadata has another type than it should.
+    #[error(transparent)]
+    Metadata(#[from] llm_format::FormatError),
     /// Text could not be turned into token ids.
     #[error("tokenizer failed to encode the text: {reason}")]
     Encode {

@@ -22,4 +22,4 @@ pub use chat::{
 pub use decode::DecodeStream;
 pub use error::TextError;
 pub use stop::{StopMatcher, StopStep};
-pub use tokenizer::{END_OF_TURN_TOKENS, Tokenizer, TokenizerSpec};
+pub use tokenizer::{ConvertedVocabulary, END_OF_TURN_TOKENS, Tokenizer, TokenizerSpec};

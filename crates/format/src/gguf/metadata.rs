@@ -81,6 +81,14 @@ impl Metadata {
         })
     }
 
+    /// An array of unsigned 32-bit integers.
+    pub fn u32s(&self, key: &str) -> Result<Option<&[u32]>, FormatError> {
+        self.typed(key, "array of u32", |value| match value {
+            Value::Array(Array::U32(items)) => Some(items.as_slice()),
+            _ => None,
+        })
+    }
+
     /// An array of signed 32-bit integers.
     pub fn i32s(&self, key: &str) -> Result<Option<&[i32]>, FormatError> {
         self.typed(key, "array of i32", |value| match value {

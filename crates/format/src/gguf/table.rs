@@ -27,33 +27,52 @@ pub(super) struct Entry {
     pub(super) dtype: Dtype,
     /// Row-major: the file's order reversed.
     pub(super) shape: Vec<usize>,
-    /// Bytes in the file; relative to the data section until [`place`] has moved it.
+    /// Bytes in the file.
     pub(super) range: Range<usize>,
 }
 
-/// What the table says of one tensor, before its place is known to be good.
+/// What the table says of one tensor.
 #[derive(Debug)]
-pub(super) struct Described {
+struct Described {
     name: String,
-    dtype: Dtype,
+    /// Row-major: the file's order reversed.
     shape: Vec<usize>,
-    size: usize,
+    type_id: u32,
     offset: u64,
 }
 
-/// Reads the table of `n_tensors` descriptions.
+/// Reads the table of `n_tensors` descriptions, and finds each tensor's bytes in a file of `file_len` bytes.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     n_tensors: usize,
     metadata: &Metadata,
-) -> Result<Vec<Described>, GgufError> {
+    alignment: usize,
+    file_len: usize,
+) -> Result<Vec<Entry>, GgufError> {
     if n_tensors == 0 {
         return Err(GgufError::NoTensors);
     }
+    let described: Vec<Described> = (0..n_tensors)
+        .map(|_| read_one(reader))
+        .collect::<Result<_, _>>()?;
+    let data_start = reader.position().next_multiple_of(alignment);
+    let data = Data {
+        start: data_start,
+        len: file_len.saturating_sub(data_start),
+        alignment,
+    };
+    let rooms = rooms(&described, data.len);
     let is_old_bitnet = is_old_bitnet(metadata);
-    (0..n_tensors)
-        .map(|_| read_one(reader, is_old_bitnet))
-        .collect()
+    let entries: Vec<Entry> = described
+        .into_iter()
+        .zip(rooms)
+        .map(|(tensor, room)| {
+            let dtype = dtype(&tensor, room, is_old_bitnet)?;
+            place(tensor, dtype, &data)
+        })
+        .collect::<Result<_, _>>()?;
+    refuse_overlaps(&entries)?;
+    Ok(entries)
 }
 
 /// Whether the first bitnet.cpp engine wrote the file with TL2 weights.
@@ -66,48 +85,63 @@ fn is_old_bitnet(metadata: &Metadata) -> bool {
     is_bitnet && file_type == Some(FILE_TYPE_TL2)
 }
 
-fn read_one(reader: &mut Reader<'_>, is_old_bitnet: bool) -> Result<Described, GgufError> {
+fn read_one(reader: &mut Reader<'_>) -> Result<Described, GgufError> {
     let name = reader.string("tensor name", MAX_NAME_LEN)?.to_owned();
     let dims = read_dims(reader, &name)?;
-    let id = reader.u32("tensor type")?;
-    let dtype = match types::resolve(id, is_old_bitnet) {
-        TypeId::Known(dtype) => dtype,
-        TypeId::Unsupported(type_name) => {
-            return Err(GgufError::UnsupportedType {
-                name,
-                type_name,
-                id,
-            });
-        }
-        TypeId::Unknown => return Err(GgufError::UnknownType { name, id }),
-    };
+    let type_id = reader.u32("tensor type")?;
     let offset = reader.u64("tensor offset")?;
     let shape = shape_of(&name, &dims)?;
-    let row = shape.last().copied().unwrap_or_default();
-    let (block, _) = dtype.block();
-    if !row.is_multiple_of(block) {
-        return Err(GgufError::RowNotBlocks {
-            name,
-            dtype: dtype.name(),
-            row,
-            block,
-        });
-    }
-    let Some(size) = dtype.byte_len(&shape) else {
-        let problem = "the size in bytes overflows";
-        return Err(GgufError::Dims {
-            name,
-            dims,
-            problem,
-        });
-    };
     Ok(Described {
         name,
-        dtype,
         shape,
-        size,
+        type_id,
         offset,
     })
+}
+
+/// How far it is from the beginning of each tensor to the next one, or to the end of the data.
+fn rooms(described: &[Described], data_len: usize) -> Vec<u64> {
+    let mut starts: Vec<u64> = described.iter().map(|tensor| tensor.offset).collect();
+    starts.push(data_len as u64);
+    starts.sort_unstable();
+    let room = |tensor: &Described| {
+        let next = starts.partition_point(|&start| start <= tensor.offset);
+        starts.get(next).map_or(0, |end| end - tensor.offset)
+    };
+    described.iter().map(room).collect()
+}
+
+/// The type of a tensor that has `room` bytes for itself and its padding.
+fn dtype(tensor: &Described, room: u64, is_old_bitnet: bool) -> Result<Dtype, GgufError> {
+    let (name, id) = (tensor.name.clone(), tensor.type_id);
+    let unsupported = |type_name| GgufError::UnsupportedType {
+        name: tensor.name.clone(),
+        type_name,
+        id,
+    };
+    match types::resolve(id) {
+        TypeId::Known(dtype) => Ok(dtype),
+        TypeId::Unsupported(type_name) => Err(unsupported(type_name)),
+        TypeId::Unknown => Err(GgufError::UnknownType { name, id }),
+        TypeId::Tl2OrMxfp4 => {
+            // MXFP4 takes more than twice the bytes, so that its room tells; a tensor that has more than either may have a
+            // hole behind it, and then the metadata has the say.
+            let fits = |len: Option<usize>| len.is_some_and(|len| len as u64 <= room);
+            let is_tl2 = match (
+                fits(Dtype::Tl2.byte_len(&tensor.shape)),
+                fits(types::mxfp4_len(&tensor.shape)),
+            ) {
+                (true, false) => true,
+                (false, true) => false,
+                _ => is_old_bitnet,
+            };
+            if is_tl2 {
+                Ok(Dtype::Tl2)
+            } else {
+                Err(unsupported(types::MXFP4))
+            }
+        }
+    }
 }
 
 fn read_dims(reader: &mut Reader<'_>, name: &str) -> Result<Vec<u64>, GgufError> {
@@ -143,57 +177,68 @@ fn shape_of(name: &str, dims: &[u64]) -> Result<Vec<usize>, GgufError> {
     Ok(shape)
 }
 
-/// Finds each tensor's bytes in a file of `file_len` bytes whose table ends at `table_end`. They
-/// must be aligned, inside the file and apart from each other; holes are allowed, since some
-/// writers leave the scales of a tensor behind it without listing them.
-pub(super) fn place(
-    described: Vec<Described>,
-    table_end: usize,
+/// The part of the file behind the table.
+struct Data {
+    start: usize,
+    len: usize,
     alignment: usize,
-    file_len: usize,
-) -> Result<Vec<Entry>, GgufError> {
-    let data_start = table_end.next_multiple_of(alignment);
-    let available = file_len.saturating_sub(data_start);
-    let mut entries = Vec::with_capacity(described.len());
-    for tensor in described {
-        let Described {
-            name,
-            dtype,
-            shape,
-            size,
-            offset,
-        } = tensor;
-        if !offset.is_multiple_of(alignment as u64) {
-            return Err(GgufError::Unaligned {
-                name,
-                offset,
-                alignment,
-            });
-        }
-        let range = usize::try_from(offset)
-            .ok()
-            .and_then(|start| Some(start..start.checked_add(size)?))
-            .filter(|range| range.end <= available);
-        let Some(range) = range else {
-            return Err(GgufError::OutsideFile {
-                name,
-                offset,
-                size,
-                available,
-            });
-        };
-        let range = data_start + range.start..data_start + range.end;
-        entries.push(Entry {
-            name,
-            dtype,
-            shape,
-            range,
-        });
-    }
-    refuse_overlaps(&entries)?;
-    Ok(entries)
 }
 
+/// Finds a tensor's bytes: they must be aligned and inside the file.
+fn place(tensor: Described, dtype: Dtype, data: &Data) -> Result<Entry, GgufError> {
+    let Described {
+        name,
+        shape,
+        offset,
+        ..
+    } = tensor;
+    let size = byte_len(&name, dtype, &shape)?;
+    if !offset.is_multiple_of(data.alignment as u64) {
+        return Err(GgufError::Unaligned {
+            name,
+            offset,
+            alignment: data.alignment,
+        });
+    }
+    let range = usize::try_from(offset)
+        .ok()
+        .and_then(|start| Some(start..start.checked_add(size)?))
+        .filter(|range| range.end <= data.len);
+    let Some(range) = range else {
+        return Err(GgufError::OutsideFile {
+            name,
+            offset,
+            size,
+            available: data.len,
+        });
+    };
+    Ok(Entry {
+        name,
+        dtype,
+        shape,
+        range: data.start + range.start..data.start + range.end,
+    })
+}
+
+fn byte_len(name: &str, dtype: Dtype, shape: &[usize]) -> Result<usize, GgufError> {
+    let row = shape.last().copied().unwrap_or_default();
+    if !row.is_multiple_of(dtype.block_len()) {
+        return Err(GgufError::RowNotBlocks {
+            name: name.to_owned(),
+            dtype: dtype.name(),
+            row,
+            block: dtype.block_len(),
+        });
+    }
+    dtype.byte_len(shape).ok_or_else(|| GgufError::Dims {
+        name: name.to_owned(),
+        dims: shape.iter().rev().map(|&dim| dim as u64).collect(),
+        problem: "the size in bytes overflows, or is too small for the type",
+    })
+}
+
+/// Tensors must lie apart from each other. Holes are allowed: some writers leave the scales of a tensor behind it without
+/// listing them.
 fn refuse_overlaps(entries: &[Entry]) -> Result<(), GgufError> {
     let mut by_place: Vec<&Entry> = entries.iter().collect();
     by_place.sort_by_key(|entry| entry.range.start);

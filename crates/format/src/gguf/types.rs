@@ -1,4 +1,4 @@
-//! Tensor type ids of GGUF. Ids 36 and up differ between programs; see [`resolve`].
+//! Tensor type ids of GGUF. Of those from 36 on, some mean different things to different programs.
 
 use crate::dtype::Dtype;
 
@@ -9,14 +9,28 @@ pub(crate) enum TypeId {
     Known(Dtype),
     /// A type that exists, by name, but cannot be read.
     Unsupported(&'static str),
+    /// TL2 in files of the first bitnet.cpp engine, MXFP4 everywhere else.
+    Tl2OrMxfp4,
     /// An id that no known program writes.
     Unknown,
 }
 
-/// Names the type of `id`. `is_old_bitnet` settles id 39, which is TL2 in files of the first
-/// bitnet.cpp engine and MXFP4 everywhere else.
-pub(crate) fn resolve(id: u32, is_old_bitnet: bool) -> TypeId {
-    use TypeId::{Known, Unknown, Unsupported};
+/// The name by which [`TypeId::Tl2OrMxfp4`] is refused.
+pub(crate) const MXFP4: &str = "MXFP4";
+
+/// Bytes of an MXFP4 tensor: 17 for 32 values.
+pub(crate) fn mxfp4_len(shape: &[usize]) -> Option<usize> {
+    let row = shape.last()?;
+    let count = shape
+        .iter()
+        .try_fold(1_usize, |n, &dim| n.checked_mul(dim))?;
+    row.is_multiple_of(32)
+        .then(|| (count / 32).checked_mul(17))?
+}
+
+/// Names the type of `id`.
+pub(crate) fn resolve(id: u32) -> TypeId {
+    use TypeId::{Known, Tl2OrMxfp4, Unknown, Unsupported};
     match id {
         0 => Known(Dtype::F32),
         1 => Known(Dtype::F16),
@@ -54,15 +68,20 @@ pub(crate) fn resolve(id: u32, is_old_bitnet: bool) -> TypeId {
         35 => Known(Dtype::Tq2_0),
         36 => Known(Dtype::I2S),
         37 => Unsupported("I8_S"),
-        38 => Unsupported("TL1"),
-        39 if is_old_bitnet => Unsupported("TL2"),
-        39 => Unsupported("MXFP4"),
+        38 => Known(Dtype::Tl1),
+        39 => Tl2OrMxfp4,
         40 => Unsupported("NVFP4"),
         41 => Unsupported("Q1_0"),
-        42 => Unsupported("TL2"),
-        134 => Unsupported("IQ1_BN"),
-        135 => Unsupported("IQ2_BN"),
+        42 => Known(Dtype::Tl2),
+        134 => Known(Dtype::Iq1Bn),
+        135 => Known(Dtype::Iq2Bn),
         335 => Unsupported("IQ2_BN_R4"),
         _ => Unknown,
     }
+}
+
+/// The id of a type, where GGUF has it: the inverse of [`resolve`].
+pub(crate) fn id_of(dtype: Dtype) -> Option<u32> {
+    const HIGHEST: u32 = 135;
+    (0..=HIGHEST).find(|&id| resolve(id) == TypeId::Known(dtype))
 }

@@ -1,6 +1,6 @@
 //! Attention against its definition in f64, and what the cache keeps.
 
-use llm_kernels::{AttentionSpec, KV_BLOCK, KvBlock, KvView, RopePairing};
+use llm_kernels::{AttentionSpec, KV_BLOCK, KvBlock, KvView};
 
 use crate::common::{assert_same_bits, kv_blocks, random_floats, rope_blocks, scalar};
 
@@ -81,7 +81,7 @@ fn attention_equals_its_definition() {
             first_pos,
             n,
         };
-        let rope = rope_blocks(len.div_ceil(KV_BLOCK), RopePairing::Half, half);
+        let rope = rope_blocks(len.div_ceil(KV_BLOCK), half);
         let q = random_floats(n * spec.n_head * spec.head_dim, 3);
         let mut out = vec![0.0; q.len()];
         scalar().attention(&q, &[view], &rope, &spec, &mut out);
@@ -114,7 +114,7 @@ fn what_lies_behind_the_last_token_has_no_effect() {
     };
     let (mut k, v) = (random_floats(64 * 32, 1), random_floats(64 * 32, 2));
     let q = random_floats(3 * 64, 3);
-    let rope = rope_blocks(1, RopePairing::Half, 16);
+    let rope = rope_blocks(1, 16);
     let attend = |k: &[f32]| {
         let cache = kv_blocks([k, &v], 1, 32, None);
         let view = KvView {
@@ -154,7 +154,7 @@ fn a_long_context_gives_each_token_what_it_gets_alone() {
     let (len, n) = (4096, 40);
     let [k, v] = [1, 2].map(|seed| random_floats(len * 8, seed));
     let cache = kv_blocks([&k, &v], 1, 8, None);
-    let rope = rope_blocks(len / KV_BLOCK, RopePairing::Adjacent, 4);
+    let rope = rope_blocks(len / KV_BLOCK, 4);
     let view = |first_pos, n| KvView {
         blocks: &cache,
         planes: [0, 1],

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llm_kernels::{Compute, Isa, KV_BLOCK, Kernels, KvBlock, RopeBlock, RopePairing};
+use llm_kernels::{Compute, Isa, KV_BLOCK, Kernels, KvBlock, RopeBlock};
 
 /// Bytes of no pattern, always the same for a seed.
 pub(crate) fn random_bytes(len: usize, seed: u64) -> Vec<u8> {
@@ -74,13 +74,13 @@ pub(crate) fn kv_blocks(
 }
 
 /// Angles of no meaning for `blocks` blocks.
-pub(crate) fn rope_blocks(blocks: usize, pairing: RopePairing, half: usize) -> Vec<Arc<RopeBlock>> {
+pub(crate) fn rope_blocks(blocks: usize, half: usize) -> Vec<Arc<RopeBlock>> {
     let block = |block| {
         let angle = |pair, place| {
             let angle = ((block * KV_BLOCK + place) as f32) / (1.0 + pair as f32);
             (angle.cos(), angle.sin())
         };
-        Arc::new(RopeBlock::new(pairing, half, angle))
+        Arc::new(RopeBlock::new(half, angle))
     };
     (0..blocks).map(block).collect()
 }

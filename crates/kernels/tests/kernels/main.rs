@@ -2,8 +2,10 @@
 
 mod attention;
 mod common;
+mod encode;
 mod float;
 mod formats;
 mod pack;
 mod pool;
+mod repack;
 mod twin;

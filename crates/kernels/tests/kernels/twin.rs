@@ -8,7 +8,7 @@ use crate::common::{
 };
 use llm_kernels::{
     Activation, AttentionSpec, Compute, DenseMatrix, DenseType, Isa, KvView, QuantizedRows,
-    RopePairing, TernaryMatrix, pack_codes,
+    TernaryMatrix, pack_codes,
 };
 
 const DENSE_TYPES: [DenseType; 15] = [
@@ -259,11 +259,7 @@ fn attention_of_all_shapes(isa: Isa) {
                 (130, 3, None),
                 (90, 19, Some(70)),
             ] {
-                for (pairing, half, factor) in [
-                    (RopePairing::Half, head_dim / 2, Some(1.0 / 8192.0)),
-                    (RopePairing::Half, head_dim / 4, None),
-                    (RopePairing::Adjacent, head_dim / 2, None),
-                ] {
+                for (half, factor) in [(head_dim / 2, Some(1.0 / 8192.0)), (head_dim / 4, None)] {
                     let spec = AttentionSpec {
                         n_head,
                         n_kv_head,
@@ -274,7 +270,7 @@ fn attention_of_all_shapes(isa: Isa) {
                     let len: usize = first_pos + n;
                     let rows = |seed| random_floats(len * n_kv_head * head_dim, seed);
                     let cache = kv_blocks([&rows(1), &rows(2)], n_kv_head, head_dim, factor);
-                    let rope = rope_blocks(cache.len(), pairing, half);
+                    let rope = rope_blocks(cache.len(), half);
                     let view = |first_pos, n| KvView {
                         blocks: &cache,
                         planes: [0, 1],
@@ -295,8 +291,7 @@ fn attention_of_all_shapes(isa: Isa) {
                     {
                         scalar().attention(q, &[view(position, 1)], &rope, &spec, out);
                     }
-                    let case =
-                        format!("{set}: {spec:?} at {first_pos}, {n} tokens, {pairing:?} {half}");
+                    let case = format!("{set}: {spec:?} at {first_pos}, {n} tokens, {half}");
                     assert_same_bits(&out, &expected, &case);
                 }
             }

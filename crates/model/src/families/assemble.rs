@@ -5,7 +5,7 @@ use std::sync::Arc;
 use llm_format::ModelFile;
 use llm_kernels::Compute;
 
-use super::{ProjectionNorms, Recipe, TensorNames};
+use super::Recipe;
 use crate::LoadOptions;
 use crate::config::{ModelConfig, RopeScaling};
 use crate::decoder::{Decoder, Layer};
@@ -13,32 +13,29 @@ use crate::error::ModelError;
 use crate::head::Head;
 use crate::kv_cache::KvShape;
 use crate::linear::{DenseTensor, InputNorm, Projection};
+use crate::roles::{NormKind, ProjectionKind, Role};
 use crate::rope::RopeTable;
 use crate::weights::{Tally, WeightReader};
 
 pub(super) fn decoder(
-    mut recipe: Recipe,
+    recipe: Recipe,
     file: &ModelFile,
     compute: &Compute,
     options: &LoadOptions,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Decoder, ModelError> {
-    let mut reader = WeightReader::new(file, compute, recipe.rule.clone(), progress);
-    if recipe.config.n_vocab == 0 {
-        recipe.config.n_vocab = reader.rows_of(&weight(recipe.names.embedding))?;
-    }
-    let Recipe {
-        config,
-        names,
-        tied,
-        ..
-    } = &recipe;
-    let embedding = reader.matrix(&weight(names.embedding), config.n_vocab, config.n_embd)?;
+    let mut reader = WeightReader::new(file, compute, options, recipe.rule.clone(), progress);
+    let (config, names) = (&recipe.config, &recipe.names);
+    let embedding = reader.matrix(&names.of(Role::Embedding), config.n_vocab, config.n_embd)?;
     let ropes = ropes(&mut reader, &recipe)?;
     let layers = (0..config.n_layer).map(|index| layer(&mut reader, index, &recipe));
     let layers: Vec<Layer> = layers.collect::<Result<_, _>>()?;
-    let output_norm = norm(&mut reader, &recipe, names.output_norm, config.n_embd)?;
-    let head = head(&mut reader, names, *tied, &embedding, config)?;
+    let output_norm = recipe.norm(&mut reader, Role::OutputNorm)?;
+    let head = if recipe.is_tied {
+        embedding.clone()
+    } else {
+        reader.matrix(&names.of(Role::Head), config.n_vocab, config.n_embd)?
+    };
     let tied = head.is_same(&embedding);
     let head = Head::new(head, options.head, compute);
     let mut config = recipe.config;
@@ -64,71 +61,38 @@ pub(super) fn decoder(
     })
 }
 
-fn weight(module: &str) -> String {
-    format!("{module}.weight")
-}
-
-/// The weights of a norm, `[len]`, whole whatever the file stores.
-fn norm(
-    reader: &mut WeightReader<'_>,
-    recipe: &Recipe,
-    module: &str,
-    len: usize,
-) -> Result<Vec<f32>, ModelError> {
-    let mut values = reader.vector(&weight(module), len)?;
-    if recipe.norms.less_one {
-        values.iter_mut().for_each(|value| *value += 1.0);
-    }
-    Ok(values)
-}
-
 fn layer(
     reader: &mut WeightReader<'_>,
     index: usize,
     recipe: &Recipe,
 ) -> Result<Layer, ModelError> {
-    let ModelConfig {
-        n_embd,
-        n_ff,
-        n_head,
-        n_kv_head,
-        head_dim,
-        ..
-    } = recipe.config;
-    let (q_width, kv_width) = (n_head * head_dim, n_kv_head * head_dim);
-    let (names, norms) = (recipe.names.block, recipe.norms);
-    let module = |name: &str| format!("{}{index}.{name}", recipe.names.block_prefix);
-    let mut some_norm = |there: bool, name: &str, len| {
-        there
-            .then(|| norm(reader, recipe, &module(name), len))
-            .transpose()
-    };
-    let q_norm = some_norm(norms.q_and_k, names.q_norm, head_dim)?;
-    let k_norm = some_norm(norms.q_and_k, names.k_norm, head_dim)?;
-    let attn_sub_norm = some_norm(norms.sub, names.attn_sub_norm, q_width)?;
-    let attn_post_norm = some_norm(norms.post, names.attn_post_norm, n_embd)?;
-    let ffn_sub_norm = some_norm(norms.sub, names.ffn_sub_norm, n_ff)?;
-    let ffn_post_norm = some_norm(norms.post, names.ffn_post_norm, n_embd)?;
-    let attn_norm = norm(reader, recipe, &module(names.attn_norm), n_embd)?;
-    let ffn_norm = norm(reader, recipe, &module(names.ffn_norm), n_embd)?;
-    let mut projection = |name: &str, rows, cols| {
-        projection(reader, &module(name), recipe.projection_norms, rows, cols)
-    };
+    let norms = recipe.norms;
+    let mut norm = |kind| recipe.norm(reader, Role::Norm(index, kind));
+    let attn_norm = norm(NormKind::Attention)?;
+    let ffn_norm = norm(NormKind::FeedForward)?;
+    let mut some_norm = |there: bool, kind| there.then(|| norm(kind)).transpose();
+    let q_norm = some_norm(norms.q_and_k, NormKind::Query)?;
+    let k_norm = some_norm(norms.q_and_k, NormKind::Key)?;
+    let attn_sub_norm = some_norm(norms.sub, NormKind::AttentionSub)?;
+    let attn_post_norm = some_norm(norms.post, NormKind::AttentionPost)?;
+    let ffn_sub_norm = some_norm(norms.sub, NormKind::FeedForwardSub)?;
+    let ffn_post_norm = some_norm(norms.post, NormKind::FeedForwardPost)?;
+    let mut projection = |kind| projection(reader, recipe, index, kind);
     Ok(Layer {
         attn_norm,
-        wq: projection(names.q, q_width, n_embd)?,
-        wk: projection(names.k, kv_width, n_embd)?,
-        wv: projection(names.v, kv_width, n_embd)?,
+        wq: projection(ProjectionKind::Query)?,
+        wk: projection(ProjectionKind::Key)?,
+        wv: projection(ProjectionKind::Value)?,
         q_norm,
         k_norm,
         attn_sub_norm,
-        wo: projection(names.o, n_embd, q_width)?,
+        wo: projection(ProjectionKind::Output)?,
         attn_post_norm,
         ffn_norm,
-        gate: projection(names.gate, n_ff, n_embd)?,
-        up: projection(names.up, n_ff, n_embd)?,
+        gate: projection(ProjectionKind::Gate)?,
+        up: projection(ProjectionKind::Up)?,
         ffn_sub_norm,
-        down: projection(names.down, n_embd, n_ff)?,
+        down: projection(ProjectionKind::Down)?,
         ffn_post_norm,
         window: recipe.local.as_ref().and_then(|local| local.window(index)),
         rope: recipe.local.as_ref().map_or(0, |local| local.rope(index)),
@@ -137,20 +101,20 @@ fn layer(
 
 fn projection(
     reader: &mut WeightReader<'_>,
-    module: &str,
-    norms: Option<ProjectionNorms>,
-    rows: usize,
-    cols: usize,
+    recipe: &Recipe,
+    layer: usize,
+    kind: ProjectionKind,
 ) -> Result<Projection, ModelError> {
-    let norm = match norms {
-        Some(ProjectionNorms { suffix, eps }) => Some(InputNorm {
-            weight: reader.vector(&format!("{module}{suffix}"), cols)?,
+    let [rows, cols] = kind.shape(&recipe.config);
+    let norm = match recipe.projection_norms {
+        Some(eps) => Some(InputNorm {
+            weight: reader.vector(&recipe.names.of(Role::InputNorm(layer, kind)), cols)?,
             eps,
         }),
         None => None,
     };
     Ok(Projection {
-        linear: reader.linear(module, rows, cols)?,
+        linear: reader.linear(&recipe.names.module(layer, kind), rows, cols)?,
         norm,
     })
 }
@@ -165,7 +129,6 @@ fn ropes(reader: &mut WeightReader<'_>, recipe: &Recipe) -> Result<Vec<RopeTable
     let mut ropes = vec![RopeTable::new(
         config.head_dim,
         config.rope_theta,
-        config.rope_pairing,
         &config.rope_scaling,
         factors.as_deref(),
     )];
@@ -174,28 +137,11 @@ fn ropes(reader: &mut WeightReader<'_>, recipe: &Recipe) -> Result<Vec<RopeTable
         ropes.push(RopeTable::new(
             config.head_dim,
             theta,
-            config.rope_pairing,
             &RopeScaling::None,
             None,
         ));
     }
     Ok(ropes)
-}
-
-/// The head: a matrix of its own, or the embedding.
-fn head(
-    reader: &mut WeightReader<'_>,
-    names: &TensorNames,
-    tied: Option<bool>,
-    embedding: &DenseTensor,
-    config: &ModelConfig,
-) -> Result<DenseTensor, ModelError> {
-    let name = weight(names.head);
-    if tied.unwrap_or_else(|| !reader.has(&name)) {
-        Ok(embedding.clone())
-    } else {
-        reader.matrix(&name, config.n_vocab, config.n_embd)
-    }
 }
 
 fn rope_factor_values(

@@ -1,8 +1,10 @@
 //! BitNet b1.58: Llama with a norm before the output projection and before the down projection (arXiv 2402.17764).
 
-use llm_kernels::{Activation, RopePairing};
+use llm_kernels::Activation;
 
-use super::{BlockNames, Defaults, Family, Norms, Windows};
+use super::{Defaults, Family, Norms, Windows};
+use crate::config::RopePairing;
+use crate::roles::BlockNames;
 
 /// microsoft/bitnet-b1.58-2B-4T and what follows its layout: squared ReLU.
 pub(super) const BITNET: Family = Family {

@@ -1,9 +1,11 @@
 //! Gemma 3 (arXiv 2503.19786), text only: norms on both sides of attention and feed-forward, most layers within a window; the
 //! backbone of microsoft/bitnet-embedding-270m.
 
-use llm_kernels::{Activation, RopePairing};
+use llm_kernels::Activation;
 
-use super::{BlockNames, Defaults, Family, Norms, Windows, llama};
+use super::{Defaults, Family, Norms, Windows, llama};
+use crate::config::RopePairing;
+use crate::roles::BlockNames;
 
 pub(super) const GEMMA3: Family = Family {
     hf_architectures: &["Gemma3ForCausalLM", "Gemma3TextModel"],

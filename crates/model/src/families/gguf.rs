@@ -3,13 +3,11 @@
 use llm_format::Gguf;
 
 use super::local_layers::LocalLayers;
-use super::{
-    BlockNames, Defaults, FAMILIES, Family, Norms, ProjectionNorms, Recipe, TensorNames,
-    embedding_scale, rotary, unsupported,
-};
+use super::{Defaults, FAMILIES, Family, Norms, Recipe, embedding_scale, rotary, unsupported};
 use crate::config::{ModelConfig, Pooling};
 use crate::error::ModelError;
 use crate::fields::{Fields, MAX_DIMENSION};
+use crate::roles::{BlockNames, ProjectionKind, Role, TensorNames};
 use crate::weights::TernaryRule;
 
 const PLACE: &str = "GGUF metadata";
@@ -55,6 +53,12 @@ pub(super) fn recipe(gguf: &Gguf) -> Result<Recipe, ModelError> {
     let head_dim = head_dim(&fields, n_embd, n_head)?;
     refuse_what_is_not_computed(&fields)?;
     let n_layer = fields.layers("block_count")?;
+    let own_scaling = rotary::own_scaling(metadata)?;
+    let has_own_scaling = own_scaling.is_some();
+    let rope_scaling = match own_scaling {
+        Some(scaling) => scaling,
+        None => rotary::scaling_of_gguf(&fields)?,
+    };
     let mut config = ModelConfig {
         architecture: architecture.to_owned(),
         // 0: as many as the embedding has rows.
@@ -77,7 +81,7 @@ pub(super) fn recipe(gguf: &Gguf) -> Result<Recipe, ModelError> {
         rope_theta: fields
             .positive("rope.freq_base")?
             .unwrap_or(Defaults::LLAMA.rope_theta),
-        rope_scaling: rotary::scaling_of_gguf(&fields)?,
+        rope_scaling,
         rope_pairing: family.gguf_pairing,
         activation: family.activation,
         ..ModelConfig::uncounted()
@@ -90,30 +94,43 @@ pub(super) fn recipe(gguf: &Gguf) -> Result<Recipe, ModelError> {
             format!("a divisor of {n_head}"),
         ));
     }
-    let has_projection_norms = gguf.tensor("blk.0.attn_q_norm_in.weight").is_some();
-    let projection_norms = has_projection_norms.then_some(ProjectionNorms {
-        suffix: "_norm_in.weight",
-        eps: config.rms_norm_eps,
-    });
+    let names = names();
+    let has_input_norms = gguf
+        .tensor(&names.of(Role::InputNorm(0, ProjectionKind::Query)))
+        .is_some();
+    if config.n_vocab == 0 {
+        let name = names.of(Role::Embedding);
+        let embedding = gguf
+            .tensor(&name)
+            .ok_or(ModelError::TensorMissing { name })?;
+        config.n_vocab = embedding.shape.first().copied().unwrap_or(0);
+    }
     Ok(Recipe {
+        family,
+        projection_norms: has_input_norms.then_some(config.rms_norm_eps),
         config,
-        names: TensorNames {
-            block_prefix: "blk.",
-            block: &NAMES,
-            embedding: "token_embd",
-            output_norm: "output_norm",
-            head: "output",
-        },
         norms: Norms {
             less_one: false,
             ..family.norms
         },
-        projection_norms,
         local: LocalLayers::of_gguf(family, &fields, n_layer)?,
         rule: TernaryRule::by_type(),
-        tied: None,
-        rope_factors: Some("rope_freqs.weight"),
+        is_tied: gguf.tensor(&names.of(Role::Head)).is_none(),
+        names,
+        rope_factors: (!has_own_scaling).then_some("rope_freqs.weight"),
     })
+}
+
+/// The names of the tensors, the same for all families.
+pub(super) fn names() -> TensorNames {
+    TensorNames {
+        block_prefix: "blk.",
+        block: &NAMES,
+        embedding: "token_embd",
+        output_norm: "output_norm",
+        head: "output",
+        input_norm_suffix: "_norm_in.weight",
+    }
 }
 
 /// The width of a head: stated, or the even share of the residual stream.

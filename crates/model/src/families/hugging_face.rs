@@ -5,12 +5,11 @@ use llm_kernels::Activation;
 use serde_json::{Map, Value};
 
 use super::local_layers::LocalLayers;
-use super::{
-    FAMILIES, Family, ProjectionNorms, Recipe, TensorNames, embedding_scale, rotary, unsupported,
-};
+use super::{FAMILIES, Family, Recipe, embedding_scale, rotary, unsupported};
 use crate::config::{ModelConfig, Pooling};
 use crate::error::ModelError;
 use crate::fields::{Fields, MAX_DIMENSION};
+use crate::roles::{ProjectionKind, Role, TensorNames};
 use crate::weights::{ScaleDirection, TernaryRule};
 
 const PLACE: &str = "config.json";
@@ -71,7 +70,7 @@ pub(super) fn recipe(folder: &HfFolder) -> Result<Recipe, ModelError> {
         pooling: pooling(folder)?,
         rope_theta,
         rope_scaling,
-        rope_pairing: llm_kernels::RopePairing::Half,
+        rope_pairing: crate::config::RopePairing::Half,
         activation: activation(&fields, family)?,
         ..ModelConfig::uncounted()
     };
@@ -80,47 +79,51 @@ pub(super) fn recipe(folder: &HfFolder) -> Result<Recipe, ModelError> {
         None => None,
     };
     // Models that only embed are saved without their head, and without the prefix that sets the body apart from it.
-    let names = if folder.tensor("embed_tokens.weight").is_some() {
-        names(family, ["layers.", "embed_tokens", "norm"])
-    } else {
-        names(
-            family,
-            ["model.layers.", "model.embed_tokens", "model.norm"],
-        )
-    };
-    let first_norm = format!("{}0.{}.norm.weight", names.block_prefix, names.block.q);
+    let has_prefix = folder.tensor("embed_tokens.weight").is_none();
+    let mut names = names(family, has_prefix);
     let mut rule = ternary_rule(object, family)?;
-    let projection_norms = if folder.tensor(&first_norm).is_some() {
+    let mut projection_norms = stated_projection_norms(object)?;
+    if projection_norms.is_some() {
+        names.input_norm_suffix = STATED_INPUT_NORM;
+    } else if folder
+        .tensor(&names.of(Role::InputNorm(0, ProjectionKind::Query)))
+        .is_some()
+    {
         // What has such norms was trained to be ternary, whether or not config.json says so.
         rule.master = true;
-        Some(ProjectionNorms {
-            suffix: ".norm.weight",
-            eps: config.rms_norm_eps,
-        })
-    } else {
-        stated_projection_norms(object)?
-    };
+        projection_norms = Some(config.rms_norm_eps);
+    }
+    let is_tied = tied.unwrap_or_else(|| folder.tensor(&names.of(Role::Head)).is_none());
     Ok(Recipe {
+        family,
         local: LocalLayers::of_config(family, object, n_layer)?,
         config,
         names,
         norms: family.norms,
         projection_norms,
         rule,
-        tied,
+        is_tied,
         rope_factors: None,
     })
 }
 
-/// `body`: the prefix of the blocks, the embedding and the last norm.
-fn names(family: &Family, body: [&'static str; 3]) -> TensorNames {
-    let [block_prefix, embedding, output_norm] = body;
+/// What follows a projection's name in the name of the norm inside it, where `use_rms_norm` is stated.
+const STATED_INPUT_NORM: &str = ".rms_norm.weight";
+
+/// The names of a folder's tensors. `has_prefix`: `model.` sets the body apart from the head.
+pub(super) fn names(family: &Family, has_prefix: bool) -> TensorNames {
+    let [block_prefix, embedding, output_norm] = if has_prefix {
+        ["model.layers.", "model.embed_tokens", "model.norm"]
+    } else {
+        ["layers.", "embed_tokens", "norm"]
+    };
     TensorNames {
         block_prefix,
         block: family.hf_names,
         embedding,
         output_norm,
         head: "lm_head",
+        input_norm_suffix: ".norm.weight",
     }
 }
 
@@ -283,10 +286,8 @@ fn ternary_rule(object: &Map<String, Value>, family: &Family) -> Result<TernaryR
     })
 }
 
-/// `use_rms_norm` of `quantization_config`.
-fn stated_projection_norms(
-    object: &Map<String, Value>,
-) -> Result<Option<ProjectionNorms>, ModelError> {
+/// `use_rms_norm` of `quantization_config`: the epsilon of the norms.
+fn stated_projection_norms(object: &Map<String, Value>) -> Result<Option<f32>, ModelError> {
     let Some(Value::Object(inner)) = object.get("quantization_config") else {
         return Ok(None);
     };
@@ -294,10 +295,7 @@ fn stated_projection_norms(
     if !fields.flag("use_rms_norm")? {
         return Ok(None);
     }
-    Ok(Some(ProjectionNorms {
-        suffix: ".rms_norm.weight",
-        eps: fields.positive("rms_norm_eps")?.unwrap_or(1e-6) as f32,
-    }))
+    Ok(Some(fields.positive("rms_norm_eps")?.unwrap_or(1e-6) as f32))
 }
 
 fn skipped_modules(

@@ -1,8 +1,10 @@
 //! Llama (arXiv 2302.13971) with grouped heads, dense or ternary: HF1BitLLM/Llama3-8B-1.58, tiiuae/Falcon3-*-1.58bit.
 
-use llm_kernels::{Activation, RopePairing};
+use llm_kernels::Activation;
 
-use super::{BlockNames, Family, Norms, bitnet};
+use super::{Family, Norms, bitnet};
+use crate::config::RopePairing;
+use crate::roles::BlockNames;
 
 pub(super) const LLAMA: Family = Family {
     hf_architectures: &["LlamaForCausalLM"],

@@ -14,13 +14,13 @@ const MAX_WINDOW_LAYERS: usize = 28;
 
 /// Layers that see only the last positions.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct LocalLayers {
+pub struct LocalLayers {
     /// Positions that a token of theirs sees, itself included.
-    pub(super) size: usize,
+    pub size: usize,
     /// Base of the rotary frequencies, where they have their own.
-    pub(super) rope_theta: Option<f64>,
+    pub rope_theta: Option<f64>,
     /// By layer.
-    pub(super) is_local: Vec<bool>,
+    pub is_local: Vec<bool>,
 }
 
 impl LocalLayers {
@@ -32,6 +32,15 @@ impl LocalLayers {
     /// Which rotary table a layer uses: 0 is the one of the layers that see everything.
     pub(super) fn rope(&self, layer: usize) -> usize {
         usize::from(self.is_local[layer] && self.rope_theta.is_some())
+    }
+
+    /// Every how many layers one sees everything, where that is the rule.
+    #[must_use]
+    pub fn pattern(&self) -> Option<usize> {
+        let n_layer = self.is_local.len();
+        let first = self.is_local.iter().position(|is_local| !is_local);
+        let n = first.map_or(n_layer, |layer| layer) + 1;
+        (self.is_local == Self::all_but_every(n, n_layer)).then_some(n)
     }
 
     fn all_but_every(n: usize, n_layer: usize) -> Vec<bool> {

@@ -11,15 +11,20 @@ mod llama;
 mod local_layers;
 mod qwen3;
 mod rotary;
+mod target;
 
 use llm_format::ModelFile;
-use llm_kernels::{Activation, Compute, RopePairing};
+use llm_kernels::{Activation, Compute};
 
-use crate::config::ModelConfig;
+use crate::config::{ModelConfig, RopePairing};
 use crate::error::ModelError;
-use crate::weights::TernaryRule;
+use crate::roles::{BlockNames, Role, TensorNames};
+use crate::weights::{TernaryRule, WeightReader};
 use crate::{LoadOptions, Model};
-use local_layers::LocalLayers;
+
+pub use local_layers::LocalLayers;
+pub use rotary::ROPE_SCALING_KEY;
+pub(crate) use target::target;
 
 /// Every family, in the order in which they are tried.
 const FAMILIES: [&Family; 5] = [
@@ -59,15 +64,15 @@ struct Family {
 
 /// Norms of a block beside those before attention and feed-forward.
 #[derive(Debug, Clone, Copy)]
-struct Norms {
+pub(crate) struct Norms {
     /// Before the output projection and before the down projection.
-    sub: bool,
+    pub(crate) sub: bool,
     /// Of queries and keys, per head.
-    q_and_k: bool,
+    pub(crate) q_and_k: bool,
     /// Behind attention and behind feed-forward.
-    post: bool,
+    pub(crate) post: bool,
     /// Weights of all norms but those inside projections are stored less one. Hugging Face folders do; GGUF stores them whole.
-    less_one: bool,
+    pub(crate) less_one: bool,
 }
 
 impl Norms {
@@ -91,6 +96,13 @@ enum Windows {
     AllButEvery(usize),
 }
 
+impl Windows {
+    /// Whether the family's GGUF keys can say which layers are local.
+    fn has_pattern(self, local: &LocalLayers) -> bool {
+        matches!(self, Self::AllButEvery(_)) && local.pattern().is_some()
+    }
+}
+
 /// Settings for which the reference has values of its own when config.json is silent.
 #[derive(Debug, Clone, Copy)]
 struct Defaults {
@@ -109,58 +121,45 @@ impl Defaults {
     };
 }
 
-/// Names of a block's modules below its prefix (`model.layers.3.`), without `.weight`; empty where the family has none.
-#[derive(Debug)]
-struct BlockNames {
-    attn_norm: &'static str,
-    q_norm: &'static str,
-    k_norm: &'static str,
-    q: &'static str,
-    k: &'static str,
-    v: &'static str,
-    attn_sub_norm: &'static str,
-    o: &'static str,
-    attn_post_norm: &'static str,
-    ffn_norm: &'static str,
-    gate: &'static str,
-    up: &'static str,
-    ffn_sub_norm: &'static str,
-    down: &'static str,
-    ffn_post_norm: &'static str,
-}
-
-/// Names of all tensors of a file.
-#[derive(Debug)]
-struct TensorNames {
-    block_prefix: &'static str,
-    block: &'static BlockNames,
-    embedding: &'static str,
-    output_norm: &'static str,
-    head: &'static str,
-}
-
 /// Everything a file's settings say, ready for its tensors.
-struct Recipe {
-    config: ModelConfig,
-    names: TensorNames,
-    norms: Norms,
-    /// Norms inside the projections.
-    projection_norms: Option<ProjectionNorms>,
+pub(crate) struct Recipe {
+    family: &'static Family,
+    pub(crate) config: ModelConfig,
+    pub(crate) names: TensorNames,
+    pub(crate) norms: Norms,
+    /// The epsilon of norms inside all projections, where there are any.
+    pub(crate) projection_norms: Option<f32>,
     /// Layers that attend within a window.
-    local: Option<LocalLayers>,
-    rule: TernaryRule,
-    /// The head is the embedding; `None`: it is when the file has no head of its own.
-    tied: Option<bool>,
+    pub(crate) local: Option<LocalLayers>,
+    pub(crate) rule: TernaryRule,
+    /// The head is the embedding.
+    pub(crate) is_tied: bool,
     /// A tensor of divisors of the rotary frequencies, where the file has it.
     rope_factors: Option<&'static str>,
 }
 
-/// Norms inside all projections of a model.
-#[derive(Debug, Clone, Copy)]
-struct ProjectionNorms {
-    /// What follows the projection's name in the norm's.
-    suffix: &'static str,
-    eps: f32,
+impl Recipe {
+    /// The weights of a norm that is not inside a projection, whole whatever the file stores.
+    pub(crate) fn norm(
+        &self,
+        reader: &mut WeightReader<'_>,
+        role: Role,
+    ) -> Result<Vec<f32>, ModelError> {
+        let len = role.shape(&self.config)[0];
+        let mut values = reader.vector(&self.names.of(role), len)?;
+        if self.norms.less_one {
+            values.iter_mut().for_each(|value| *value += 1.0);
+        }
+        Ok(values)
+    }
+}
+
+/// The settings of a file.
+pub(crate) fn recipe(file: &ModelFile) -> Result<Recipe, ModelError> {
+    match file {
+        ModelFile::Gguf(gguf) => gguf::recipe(gguf),
+        ModelFile::Folder(folder) => hugging_face::recipe(folder),
+    }
 }
 
 pub(crate) fn load(
@@ -169,11 +168,7 @@ pub(crate) fn load(
     options: &LoadOptions,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Box<dyn Model>, ModelError> {
-    let recipe = match file {
-        ModelFile::Gguf(gguf) => gguf::recipe(gguf)?,
-        ModelFile::Folder(folder) => hugging_face::recipe(folder)?,
-    };
-    let decoder = assemble::decoder(recipe, file, compute, options, progress)?;
+    let decoder = assemble::decoder(recipe(file)?, file, compute, options, progress)?;
     Ok(Box::new(decoder))
 }
 

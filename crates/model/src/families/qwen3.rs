@@ -1,8 +1,7 @@
 //! Qwen3 (arXiv 2505.09388): Llama with norms of queries and keys; the backbone of microsoft/bitnet-embedding-0.6b.
 
-use llm_kernels::RopePairing;
-
 use super::{Defaults, Family, Norms, Windows, llama};
+use crate::config::RopePairing;
 
 pub(super) const QWEN3: Family = Family {
     hf_architectures: &["Qwen3ForCausalLM", "Qwen3Model"],

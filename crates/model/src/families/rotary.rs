@@ -1,5 +1,6 @@
 //! Base and scaling of the rotary frequencies, as files state them.
 
+use llm_format::Metadata;
 use serde_json::{Map, Value};
 
 use crate::config::RopeScaling;
@@ -71,6 +72,25 @@ fn scaling_of(fields: &Fields<'_>) -> Result<RopeScaling, ModelError> {
             Err(fields.unsupported("rope_scaling", other, "only default, linear and llama3 are"))
         }
     }
+}
+
+/// The metadata key under which our own files keep the `rope_scaling` of a config.json, as JSON: `rope_freqs.weight`, which other
+/// programs read, rounds what follows from it.
+pub const ROPE_SCALING_KEY: &str = "llm_runner.rope_scaling";
+
+/// The scaling that a GGUF file of our own states exactly.
+pub(super) fn own_scaling(metadata: &Metadata) -> Result<Option<RopeScaling>, ModelError> {
+    let Some(text) = metadata.str(ROPE_SCALING_KEY)? else {
+        return Ok(None);
+    };
+    let invalid = || ModelError::SettingInvalid {
+        place: "GGUF metadata",
+        key: ROPE_SCALING_KEY.to_owned(),
+        given: text.chars().take(60).collect(),
+        expected: "an object as JSON".to_owned(),
+    };
+    let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| invalid())?;
+    scaling_of(&Fields::Json(&object)).map(Some)
 }
 
 /// Scaling of the rotary frequencies in GGUF metadata.

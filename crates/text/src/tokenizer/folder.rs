@@ -8,9 +8,9 @@ use crate::decode::Decoding;
 use crate::error::TextError;
 use crate::guard::catch;
 
-const TOKENIZER: &str = "tokenizer.json";
-const CONFIG: &str = "tokenizer_config.json";
-const SPECIAL_TOKENS: &str = "special_tokens_map.json";
+pub(super) const TOKENIZER: &str = "tokenizer.json";
+pub(super) const CONFIG: &str = "tokenizer_config.json";
+pub(super) const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
 /// Keys of `tokenizer_config.json` that name special tokens.
 const SPECIAL_TOKEN_KEYS: [&str; 7] = [
@@ -141,7 +141,7 @@ fn add_named_special_tokens(
     Ok(())
 }
 
-fn named_special_tokens(file: &Value) -> impl Iterator<Item = &str> {
+pub(super) fn named_special_tokens(file: &Value) -> impl Iterator<Item = &str> {
     let additional = file["additional_special_tokens"].as_array();
     SPECIAL_TOKEN_KEYS
         .into_iter()
@@ -154,9 +154,9 @@ fn to_json(part: &impl serde::Serialize) -> Result<Value, TextError> {
     serde_json::to_value(part).map_err(|error| invalid(error.to_string()))
 }
 
-fn invalid(reason: String) -> TextError {
+pub(super) fn invalid(reason: impl Into<String>) -> TextError {
     TextError::File {
         file: TOKENIZER,
-        reason,
+        reason: reason.into(),
     }
 }

@@ -11,24 +11,26 @@ use crate::decode::{Decoding, byte_token};
 use crate::error::TextError;
 use crate::guard::catch;
 
-const MODEL: &str = "tokenizer.ggml.model";
-const TOKENS: &str = "tokenizer.ggml.tokens";
-const SCORES: &str = "tokenizer.ggml.scores";
-const TOKEN_TYPE: &str = "tokenizer.ggml.token_type";
-const MERGES: &str = "tokenizer.ggml.merges";
-const BOS: &str = "tokenizer.ggml.bos_token_id";
-const EOS: &str = "tokenizer.ggml.eos_token_id";
-const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
+pub(super) const MODEL: &str = "tokenizer.ggml.model";
+pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
+pub(super) const SCORES: &str = "tokenizer.ggml.scores";
+pub(super) const TOKEN_TYPE: &str = "tokenizer.ggml.token_type";
+pub(super) const MERGES: &str = "tokenizer.ggml.merges";
+pub(super) const BOS: &str = "tokenizer.ggml.bos_token_id";
+pub(super) const EOS: &str = "tokenizer.ggml.eos_token_id";
+pub(super) const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
 
 /// SentencePiece's stand-in for a space, U+2581.
-const SPACE_MARKER: &str = "\u{2581}";
+pub(super) const SPACE_MARKER: &str = "\u{2581}";
 
 /// Values of `tokenizer.ggml.token_type`.
-mod token_type {
-    pub(super) const NORMAL: i32 = 1;
-    pub(super) const UNKNOWN: i32 = 2;
-    pub(super) const CONTROL: i32 = 3;
-    pub(super) const USER_DEFINED: i32 = 4;
+pub(super) mod token_type {
+    pub(in super::super) const NORMAL: i32 = 1;
+    pub(in super::super) const UNKNOWN: i32 = 2;
+    pub(in super::super) const CONTROL: i32 = 3;
+    pub(in super::super) const USER_DEFINED: i32 = 4;
+    pub(in super::super) const UNUSED: i32 = 5;
+    pub(in super::super) const BYTE: i32 = 6;
 }
 
 /// The tokenizer keys of a GGUF file. Fields carry the names of their keys (`tokenizer.ggml.*`).

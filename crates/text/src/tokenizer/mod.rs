@@ -2,8 +2,11 @@
 
 mod folder;
 mod gguf;
+mod metadata;
 mod pre_tokenizer;
 mod sentencepiece;
+mod spec_of_folder;
+mod to_folder;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +19,7 @@ use crate::guard::catch;
 
 pub(crate) use folder::{optional_json, read, token_content};
 pub use gguf::TokenizerSpec;
+pub use spec_of_folder::ConvertedVocabulary;
 
 /// Tokens that end a turn of a conversation in the common chat formats, for models that do not name theirs.
 pub const END_OF_TURN_TOKENS: [&str; 5] = [

@@ -13,6 +13,8 @@ const PRE: &str = "tokenizer.ggml.pre";
 pub(crate) enum PreTokenizer {
     /// Llama 3 and everything that behaves like it.
     Llama3,
+    /// The same patterns, but words go through the merges whether or not they are in the vocabulary.
+    Llama3Merged,
     Qwen2,
     Gpt2,
     /// The first Falcon models.
@@ -29,6 +31,7 @@ impl PreTokenizer {
             None | Some("llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "falcon_e") => {
                 Ok(Self::Llama3)
             }
+            Some("smaug-bpe" | "dbrx") => Ok(Self::Llama3Merged),
             Some("qwen2") => Ok(Self::Qwen2),
             Some("gpt-2") => Ok(Self::Gpt2),
             Some("falcon") => Ok(Self::Falcon),
@@ -37,10 +40,36 @@ impl PreTokenizer {
                 PRE,
                 format!(
                     "pre-tokenizer `{other}` is not known; known are llama-bpe, llama3, llama-v3, falcon3, falcon_e, \
-                     qwen2, gpt-2, falcon and default"
+                     smaug-bpe, dbrx, qwen2, gpt-2, falcon and default"
                 ),
             )),
         }
+    }
+
+    /// The name by which files call the rule.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Llama3 => "llama-bpe",
+            Self::Llama3Merged => "smaug-bpe",
+            Self::Qwen2 => "qwen2",
+            Self::Gpt2 => "gpt-2",
+            Self::Falcon => "falcon",
+            Self::Default => "default",
+        }
+    }
+
+    /// The rule of these patterns, one pass each.
+    pub(crate) fn from_patterns(patterns: &[&str], ignores_merges: bool) -> Option<Self> {
+        let all = [
+            Self::Llama3,
+            Self::Llama3Merged,
+            Self::Qwen2,
+            Self::Gpt2,
+            Self::Falcon,
+            Self::Default,
+        ];
+        all.into_iter()
+            .find(|rule| rule.patterns() == patterns && rule.ignores_merges() == ignores_merges)
     }
 
     /// A word that is itself in the vocabulary is taken whole, whatever the merges say.
@@ -72,9 +101,9 @@ impl PreTokenizer {
     }
 
     /// Split rules, one pass each (llama.cpp's `llama-vocab.cpp` keeps the same table).
-    fn patterns(self) -> &'static [&'static str] {
+    pub(crate) fn patterns(self) -> &'static [&'static str] {
         match self {
-            Self::Llama3 => &[
+            Self::Llama3 | Self::Llama3Merged => &[
                 r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
             ],
             Self::Qwen2 => &[

@@ -1,0 +1,402 @@
+//! The layouts that are read and written: naive encoders that follow the published loops, round trips of any shape, the
+//! published examples, and what is refused.
+
+use crate::common::{compute, random_bytes, random_codes};
+use llm_kernels::{
+    Compute, Isa, KernelError, TernaryMatrix, TlTiles, pack_codes, pack_hf, pack_i2s, pack_i2s_arm,
+    pack_iq1_bn, pack_iq2_bn, pack_tl1, pack_tl2, pack_tq1_0, pack_tq2_0, write_hf, write_i2s,
+    write_i2s_arm, write_iq1_bn, write_iq2_bn, write_tl1, write_tl2, write_tq1_0, write_tq2_0,
+};
+use proptest::prelude::*;
+
+/// Exact in f16.
+const SCALE: f32 = 1.5;
+
+fn two_threads() -> Compute {
+    compute(Isa::best(), 2).expect("best is available")
+}
+
+fn matrix(compute: &Compute, codes: &[u8], rows: usize, cols: usize) -> TernaryMatrix {
+    let row = |row: usize, out: &mut [u8]| out.copy_from_slice(&codes[row * cols..][..cols]);
+    pack_codes(compute, rows, cols, SCALE, row).expect("codes up to 2")
+}
+
+#[track_caller]
+fn assert_codes(matrix: &TernaryMatrix, codes: &[u8], case: &str) {
+    let weight = |code: &u8| (f32::from(*code) - 1.0) * SCALE;
+    let expected: Vec<f32> = codes.iter().map(weight).collect();
+    assert!(matrix.dequantize() == expected, "{case}");
+    assert_eq!(matrix.scale(), SCALE, "{case}");
+}
+
+/// Weights of a row-major matrix of codes.
+struct Weights<'a> {
+    codes: &'a [u8],
+    cols: usize,
+}
+
+impl Weights<'_> {
+    fn code(&self, row: usize, col: usize) -> u8 {
+        self.codes[row * self.cols + col]
+    }
+
+    /// `3 q[k] + q[k + 1] + 4`.
+    fn pair(&self, row: usize, col: usize) -> u8 {
+        3 * self.code(row, col) + self.code(row, col + 1)
+    }
+
+    /// `9 q[k] + 3 q[k + 1] + q[k + 2]`.
+    fn triple(&self, row: usize, col: usize) -> i8 {
+        let q = |i| self.code(row, col + i) as i8 - 1;
+        9 * q(0) + 3 * q(1) + q(2)
+    }
+}
+
+/// The loops of the published converter: one byte after another.
+fn encode_tl1(codes: &[u8], rows: usize, cols: usize, tiles: TlTiles) -> Vec<u8> {
+    let TlTiles { bm, bk, bmm } = tiles;
+    let (by, w, mut bytes) = (256 / bmm, Weights { codes, cols }, Vec::new());
+    for mo in 0..rows / bm {
+        for ko in 0..cols / bk {
+            for mi in 0..bm / bmm {
+                for ki in 0..bk / by {
+                    for g in 0..bmm / 16 {
+                        for p in 0..by / 4 {
+                            for r in 0..16 {
+                                let row = mo * bm + mi * bmm + g * 16 + r;
+                                let col = ko * bk + ki * by + 4 * p;
+                                bytes.push(w.pair(row, col) << 4 | w.pair(row, col + 2));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    bytes.extend(SCALE.to_le_bytes());
+    bytes.extend([0xA5; 28]);
+    bytes
+}
+
+fn encode_tl2(codes: &[u8], rows: usize, cols: usize, tiles: TlTiles) -> Vec<u8> {
+    let TlTiles { bm, bk, .. } = tiles;
+    let (k3, w, mut bytes) = (cols / bk * bk, Weights { codes, cols }, Vec::new());
+    let rows_of_group: Vec<usize> = (0..8).chain(16..24).chain(8..16).chain(24..32).collect();
+    for (mo, ko, mi) in tiles_of(rows / bm, k3 / bk, bm / 32) {
+        for ki in 0..bk / 6 {
+            for row in &rows_of_group {
+                let (row, col) = (mo * bm + mi * 32 + row, ko * bk + 6 * ki);
+                let magnitude = |col| w.triple(row, col).unsigned_abs();
+                bytes.push(magnitude(col) << 4 | magnitude(col + 3));
+            }
+        }
+    }
+    for (mo, ko, mi) in tiles_of(rows / bm, k3 / bk, bm / 32) {
+        for kj in 0..bk / 24 {
+            for lane in 0..16 {
+                let mut word = 0_u16;
+                for t in 0..8 {
+                    for h in 0..2 {
+                        let row = mo * bm + mi * 32 + 16 * h + lane;
+                        let negative = w.triple(row, ko * bk + 24 * kj + 3 * t) < 0;
+                        word |= u16::from(negative) << (15 - (2 * t + h));
+                    }
+                }
+                bytes.extend(word.to_le_bytes());
+            }
+        }
+    }
+    for (mo, ko, mi) in tiles_of(rows / bm, (cols - k3) / 32, bm / 32) {
+        for ki in 0..8 {
+            for row in &rows_of_group {
+                let (row, col) = (mo * bm + mi * 32 + row, k3 + 32 * ko + 4 * ki);
+                bytes.push(w.pair(row, col) << 4 | w.pair(row, col + 2));
+            }
+        }
+    }
+    let counted = (cols - 256) * rows / 3 * 5 / 8 + 256 * rows / 2 * 4 / 8;
+    assert!(counted >= bytes.len());
+    bytes.resize(counted.next_multiple_of(32), 0);
+    bytes.extend(SCALE.to_le_bytes());
+    bytes.extend([0xA5; 28]);
+    bytes
+}
+
+fn tiles_of(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..a).flat_map(move |i| (0..b).flat_map(move |j| (0..c).map(move |k| (i, j, k))))
+}
+
+fn tiles(bm: usize, bk: usize, bmm: usize) -> TlTiles {
+    TlTiles { bm, bk, bmm }
+}
+
+#[test]
+fn tl1_is_read_and_written_as_the_published_loops_lay_it_out() {
+    let compute = two_threads();
+    for (rows, cols, tiles) in [
+        (160, 192, tiles(160, 64, 32)),
+        (320, 128, tiles(64, 128, 64)),
+        (256, 256, tiles(128, 64, 64)),
+        (96, 16, tiles(32, 8, 32)),
+    ] {
+        let codes = random_codes(rows * cols, 11);
+        let bytes = encode_tl1(&codes, rows, cols, tiles);
+        let packed = pack_tl1(&compute, rows, cols, tiles, &bytes).unwrap();
+        assert_codes(&packed, &codes, &format!("{rows} x {cols}, {tiles:?}"));
+        let written = write_tl1(&compute, &packed, tiles).unwrap();
+        // What follows the scale may be anything.
+        assert_eq!(
+            written[..bytes.len() - 28],
+            bytes[..bytes.len() - 28],
+            "{tiles:?}"
+        );
+    }
+}
+
+#[test]
+fn tl2_is_read_and_written_as_the_published_loops_lay_it_out() {
+    let compute = two_threads();
+    for (rows, cols, tiles) in [
+        (64, 256, tiles(32, 96, 32)),
+        (320, 320, tiles(160, 96, 32)),
+        (256, 288, tiles(128, 96, 32)),
+        (128, 448, tiles(128, 192, 32)),
+    ] {
+        let codes = random_codes(rows * cols, 12);
+        let bytes = encode_tl2(&codes, rows, cols, tiles);
+        let packed = pack_tl2(&compute, rows, cols, tiles, &bytes).unwrap();
+        assert_codes(&packed, &codes, &format!("{rows} x {cols}, {tiles:?}"));
+        let written = write_tl2(&compute, &packed, tiles).unwrap();
+        assert_eq!(
+            written[..bytes.len() - 28],
+            bytes[..bytes.len() - 28],
+            "{tiles:?}"
+        );
+    }
+}
+
+#[test]
+fn the_published_examples_of_lookup_layouts_are_written() {
+    let compute = two_threads();
+    let mut codes = vec![1; 32 * 256];
+    codes[..6].copy_from_slice(&[2, 0, 1, 0, 1, 2]);
+    let packed = matrix(&compute, &codes, 32, 256);
+    assert_eq!(
+        write_tl2(&compute, &packed, tiles(32, 96, 32)).unwrap()[0],
+        0x68
+    );
+    codes[..4].copy_from_slice(&[2, 0, 1, 1]);
+    let packed = matrix(&compute, &codes, 32, 256);
+    assert_eq!(
+        write_tl1(&compute, &packed, tiles(32, 64, 32)).unwrap()[0],
+        0x64
+    );
+}
+
+#[test]
+fn the_published_example_of_iq2_bn_is_read_and_written() {
+    let row = [&[0, 0, 0, 0x3F, 0x92, 0x54][..], &[0x55; 14]].concat();
+    let packed = pack_iq2_bn(&two_threads(), 1, 64, &row).unwrap();
+    let mut expected = [0.0; 64];
+    (expected[0], expected[1], expected[16], expected[48]) = (0.5, -0.5, -0.5, 0.5);
+    assert_eq!(
+        (packed.scale(), packed.dequantize()),
+        (0.5, expected.to_vec())
+    );
+    assert_eq!(write_iq2_bn(&two_threads(), &packed).unwrap(), row);
+}
+
+#[test]
+fn the_published_example_of_iq1_bn_is_read_and_written() {
+    let row = [&[0, 0x38, 0x45][..], &[0x80; 11], &[0x2C]].concat();
+    let packed = pack_iq1_bn(&two_threads(), 1, 64, &row).unwrap();
+    let mut expected = [0.0; 64];
+    expected[..5].copy_from_slice(&[0.5, -0.5, 0.0, 0.5, -0.5]);
+    expected[15] = 0.5;
+    assert_eq!(
+        (packed.scale(), packed.dequantize()),
+        (0.5, expected.to_vec())
+    );
+    assert_eq!(write_iq1_bn(&two_threads(), &packed).unwrap(), row);
+}
+
+#[test]
+fn the_published_example_of_an_arm_i2s_block_is_read_and_written() {
+    let compute = two_threads();
+    let mut codes = [1; 128];
+    (codes[0], codes[1], codes[32], codes[96]) = (2, 0, 0, 2);
+    let packed = matrix(&compute, &codes, 1, 128);
+    let bytes = write_i2s_arm(&compute, &packed).unwrap();
+    assert_eq!((&bytes[..3], bytes[16]), (&[0x91, 0x15, 0x55][..], 0x59));
+    assert_codes(
+        &pack_i2s_arm(&compute, 1, 128, &bytes).unwrap(),
+        &codes,
+        "read back",
+    );
+    // The two block orders hold the same codes in other places, which only the reader can know.
+    let misread = pack_i2s(&compute, 1, 128, &bytes).unwrap();
+    assert_ne!(misread.dequantize(), packed.dequantize());
+}
+
+#[test]
+fn rows_of_scale_zero_are_zeros_beside_any_scale_and_other_scales_are_refused() {
+    let compute = two_threads();
+    let codes = random_codes(3 * 64, 13);
+    let mut bytes = write_iq2_bn(&compute, &matrix(&compute, &codes, 3, 64)).unwrap();
+    bytes[20..24].copy_from_slice(&0_f32.to_le_bytes());
+    let packed = pack_iq2_bn(&compute, 3, 64, &bytes).unwrap();
+    assert_eq!(packed.dequantize()[64..128], [0.0; 64]);
+    assert_eq!(packed.scale(), SCALE);
+    bytes[20..24].copy_from_slice(&0.25_f32.to_le_bytes());
+    assert!(matches!(
+        pack_iq2_bn(&compute, 3, 64, &bytes),
+        Err(KernelError::RowScales { row: 1, .. })
+    ));
+}
+
+#[test]
+fn codes_that_stand_for_nothing_are_refused() {
+    let compute = two_threads();
+    let refused = |result: Result<TernaryMatrix, KernelError>| {
+        matches!(result, Err(KernelError::InvalidCode { row: 0 }))
+    };
+    let packed = matrix(&compute, &[1; 32 * 256], 32, 256);
+    let mut tl1 = write_tl1(&compute, &packed, tiles(32, 64, 32)).unwrap();
+    tl1[0] = 0x94;
+    assert!(refused(pack_tl1(
+        &compute,
+        32,
+        256,
+        tiles(32, 64, 32),
+        &tl1
+    )));
+    let mut tl2 = write_tl2(&compute, &packed, tiles(32, 96, 32)).unwrap();
+    tl2[0] = 0x0E;
+    assert!(refused(pack_tl2(
+        &compute,
+        32,
+        256,
+        tiles(32, 96, 32),
+        &tl2
+    )));
+    let mut iq2 = write_iq2_bn(&compute, &packed).unwrap();
+    iq2[4] = 0xC0;
+    assert!(refused(pack_iq2_bn(&compute, 32, 256, &iq2)));
+}
+
+#[test]
+fn tiles_that_do_not_fit_are_refused_with_the_shape() {
+    let compute = two_threads();
+    let packed = matrix(&compute, &[1; 96 * 288], 96, 288);
+    for tiles in [
+        tiles(0, 96, 32),
+        tiles(64, 96, 32),
+        tiles(96, 96, 16),
+        tiles(96, 100, 32),
+        tiles(96, 0, 32),
+        tiles(48, 96, 32),
+    ] {
+        let error = write_tl1(&compute, &packed, tiles).unwrap_err().to_string();
+        assert!(error.starts_with("TL1: tiles of"), "{error}");
+        let error = write_tl2(&compute, &packed, tiles).unwrap_err().to_string();
+        assert!(
+            error.starts_with("TL2: tiles of") && error.contains("96 x 288"),
+            "{error}"
+        );
+    }
+}
+
+/// Writes, reads and writes a matrix in every layout that its shape allows; the number of them.
+fn round_trips(compute: &Compute, codes: &[u8], rows: usize, cols: usize) -> usize {
+    let packed = matrix(compute, codes, rows, cols);
+    let mut count = 0;
+    let mut check =
+        |name: &str,
+         written: Result<Vec<u8>, KernelError>,
+         read: &dyn Fn(&[u8]) -> Result<TernaryMatrix, KernelError>| {
+            match written {
+                Ok(bytes) => {
+                    let back = read(&bytes)
+                        .unwrap_or_else(|error| panic!("{name}, {rows} x {cols}: {error}"));
+                    assert_codes(&back, codes, &format!("{name}, {rows} x {cols}"));
+                    count += 1;
+                }
+                Err(KernelError::NotMultiple { .. } | KernelError::Tiles { .. }) => {}
+                Err(error) => panic!("{name}, {rows} x {cols}: {error}"),
+            }
+        };
+    let tq = |matrix: Option<TernaryMatrix>| matrix.expect("one scale");
+    check("hf", write_hf(compute, &packed), &|b| {
+        pack_hf(compute, rows, cols, SCALE, b)
+    });
+    check("i2_s", write_i2s(compute, &packed), &|b| {
+        pack_i2s(compute, rows, cols, b)
+    });
+    check("i2_s, arm", write_i2s_arm(compute, &packed), &|b| {
+        pack_i2s_arm(compute, rows, cols, b)
+    });
+    check("tq1_0", write_tq1_0(compute, &packed), &|b| {
+        pack_tq1_0(compute, rows, cols, b).map(tq)
+    });
+    check("tq2_0", write_tq2_0(compute, &packed), &|b| {
+        pack_tq2_0(compute, rows, cols, b).map(tq)
+    });
+    check("iq1_bn", write_iq1_bn(compute, &packed), &|b| {
+        pack_iq1_bn(compute, rows, cols, b)
+    });
+    check("iq2_bn", write_iq2_bn(compute, &packed), &|b| {
+        pack_iq2_bn(compute, rows, cols, b)
+    });
+    for (bm, bmm) in [(32, 32), (64, 64), (96, 32)] {
+        for bk in [8, 32, 64] {
+            let tiles = tiles(bm, bk, bmm);
+            check("tl1", write_tl1(compute, &packed, tiles), &|b| {
+                pack_tl1(compute, rows, cols, tiles, b)
+            });
+        }
+        for bk in [96, 192] {
+            let tiles = tiles(bm, bk, 32);
+            check("tl2", write_tl2(compute, &packed, tiles), &|b| {
+                pack_tl2(compute, rows, cols, tiles, b)
+            });
+        }
+    }
+    count
+}
+
+#[test]
+fn every_layout_takes_part_in_the_round_trips() {
+    // 7 layouts by rows, 3 x 3 tiles of TL1 and 3 x 2 of TL2.
+    let (rows, cols) = (192, 768);
+    let codes = random_codes(rows * cols, 14);
+    assert_eq!(round_trips(&two_threads(), &codes, rows, cols), 7 + 9 + 6);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn odd_shapes_come_back_from_every_layout_that_takes_them(rows in 1_usize..100, blocks in 1_usize..14, seed: u64) {
+        let cols = 64 * blocks;
+        round_trips(&two_threads(), &random_codes(rows * cols, seed), rows, cols);
+    }
+
+    #[test]
+    fn shapes_of_tiles_come_back(rows in 1_usize..5, cols in 8_usize..20, seed: u64) {
+        let (rows, cols) = (32 * rows, 32 * cols);
+        let codes = random_codes(rows * cols, seed);
+        prop_assert!(round_trips(&two_threads(), &codes, rows, cols) > 0);
+    }
+
+    #[test]
+    fn random_bytes_never_panic(rows in 0_usize..70, cols in 0_usize..600, bm in 0_usize..70, bk in 0_usize..200, len in 0_usize..8000, seed: u64) {
+        let (compute, bytes) = (two_threads(), random_bytes(len, seed));
+        for bmm in [0, 32, 64] {
+            let _ = pack_tl1(&compute, rows, cols, tiles(bm, bk, bmm), &bytes);
+            let _ = pack_tl2(&compute, rows, cols, tiles(bm, bk, bmm), &bytes);
+        }
+        let _ = pack_i2s_arm(&compute, rows, cols, &bytes);
+        let _ = pack_iq1_bn(&compute, rows, cols, &bytes);
+        let _ = pack_iq2_bn(&compute, rows, cols, &bytes);
+    }
+}
