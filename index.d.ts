@@ -16,6 +16,7 @@ import type {
 export type * from './lib/types/answer.js';
 export * from './lib/types/call.js';
 export * from './lib/types/chat.js';
+export * from './lib/types/convert.js';
 export type * from './lib/types/load.js';
 export type * from './lib/types/model.js';
 export * from './lib/types/parts.js';
@@ -179,7 +180,7 @@ export class BitNetLoader extends BaseLoader {
   buildBitNet(): Promise<void>;
   /** Path of a model: in a BitNet folder where it is there, else in the Hugging Face cache, which gets what it lacks. */
   downloadModel(modelId: string, quantType?: QuantType, options?: DownloadOptions): Promise<string>;
-  /** Always rejects with `UNSUPPORTED_FORMAT`: load() takes Hugging Face folders as they are. */
+  /** `convert()` by the name that it had: resolves to the output's path. */
   convertModel(modelPath: string, outputPath: string, quantType?: QuantType): Promise<string>;
 }
 

@@ -7,6 +7,7 @@
 // The classes behind it are in lib/, the loaders in loaders/, the engine in src/ and crates/.
 import { Chat } from './lib/chat.js';
 import { Config } from './lib/config.js';
+import { convert, inspect } from './lib/convert.js';
 import { detectEnvironment } from './lib/environment.js';
 import { AbortError, ModelError } from './lib/errors.js';
 import { LLMRouter } from './lib/llm-router.js';
@@ -39,11 +40,11 @@ export const cleanup = () => sharedRouter().cleanup();
 Object.assign(LLMRouter, {
   default: LLMRouter, LLMRouter, BitNetLoader, MockLoader, OpenAILoader, BaseLoader, ModelRegistry, Router, Pipeline, Config, Chat, TextStream,
   ModelError, LlmError: ModelError, AbortError, detectEnvironment, initialize, load, unload, generate, stream, quick, advanced, ensemble, chat,
-  getStatus, cleanup,
+  getStatus, cleanup, convert, inspect,
 });
 
 export {
-  AbortError, BaseLoader, BitNetLoader, Chat, Config, detectEnvironment, LLMRouter, MockLoader, ModelError, ModelError as LlmError, ModelRegistry,
+  AbortError, BaseLoader, BitNetLoader, Chat, Config, convert, detectEnvironment, inspect, LLMRouter, MockLoader, ModelError, ModelError as LlmError, ModelRegistry,
   OpenAILoader, Pipeline, Router, TextStream,
 };
 export { LLMRouter as default, LLMRouter as 'module.exports' };

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { before, test } from 'node:test';
 import LLMRouter, { LLMRouter as Named } from 'llm-runner-router';
 import BitNetLoader from 'llm-runner-router/loaders/BitNetLoader';
-import { collect, guideProject, ORACLE, ROOT } from './support/models.js';
+import { collect, guideProject, ORACLE, ROOT, temporaryFolder } from './support/models.js';
 import { runNode } from './support/run.js';
 
 const OFFICIAL = 'microsoft/BitNet-b1.58-2B-4T';
@@ -183,12 +183,13 @@ test('G13: models laid out by the upstream script are found by each of their ids
   }
 });
 
-test('convertModel() says that no conversion is needed', async () => {
+test('convertModel() converts, and says what it failed at', async () => {
   const loader = new BitNetLoader();
-  await assert.rejects(loader.convertModel('./model-folder', './out.gguf'), {
-    code: 'UNSUPPORTED_FORMAT',
-    message: /^Failed to convert model: .*load\(\) takes \.\/model-folder as it is/,
-  });
+  const output = path.join(temporaryFolder(), 'out.gguf');
+  const folder = path.join(ORACLE, 'models', 'bitnet-2b4t');
+  assert.equal(await loader.convertModel(folder, output, 'tq2_0'), output);
+  assert.equal((await loader.load(output)).architecture, 'bitnet-b1.58');
+  await assert.rejects(loader.convertModel(folder, output), { code: 'OUTPUT_EXISTS', message: /^Failed to convert model: .*is there already/ });
 });
 
 test('G14: quant types are taken on their processor and refused elsewhere, naming the supported ones', async () => {

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { convert } from '../lib/convert.js';
 import { Engines } from '../lib/engines.js';
 import { AbortError, awaitNative, callNative, ModelError } from '../lib/errors.js';
 import { cancellable, downloadModel, hubSettings, isOffline } from '../lib/hub.js';
@@ -103,9 +104,9 @@ export class BitNetLoader extends BaseLoader {
   }
 
   /** What the native half has to know, and what tells one model from another: sampling is not part of it, as every call brings its own. */
-  #requestOf({ source, revision, quantType, threads, contextSize, isa, head, speculation }) {
+  #requestOf({ source, revision, quantType, threads, contextSize, isa, head, i2sLayout, kernelConfig, speculation }) {
     return {
-      source, revision, quantType, threads, contextSize, isa, head, speculation,
+      source, revision, quantType, threads, contextSize, isa, head, i2sLayout, kernelConfig, speculation,
       search: { bitnetDirs: bitnetDirs(this.config.bitnetPath), hfCache: huggingFaceCache(), demo: DEMO_MODEL },
     };
   }
@@ -198,14 +199,13 @@ export class BitNetLoader extends BaseLoader {
     }
   }
 
-  /** Always refused: Hugging Face folders load as they are, and writing GGUF files is not part of this version. */
+  /** `convert()` by the name that it had. load() takes Hugging Face folders as they are, so that it is seldom needed. */
   async convertModel(modelPath, outputPath, quantType = 'i2_s') {
-    throw new ModelError(
-      `Failed to convert model: this version does not write ${quantType} files. load() takes ${modelPath} as it is, a Hugging Face folder or ` +
-        'a GGUF file, with no conversion',
-      'UNSUPPORTED_FORMAT',
-      { modelPath, outputPath, quantType },
-    );
+    try {
+      return (await convert(modelPath, outputPath, { type: quantType })).path;
+    } catch (error) {
+      throw new ModelError(`Failed to convert model: ${error.message}`, error.code, { modelPath, outputPath, quantType }, { cause: error });
+    }
   }
 }
 

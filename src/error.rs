@@ -5,8 +5,9 @@
 use std::error::Error as StdError;
 use std::fmt::Display;
 
+use llm_convert::ConvertError;
 use llm_engine::EngineError;
-use llm_format::FormatError;
+use llm_format::{FormatError, WriteError};
 use llm_kernels::KernelError;
 use llm_model::ModelError;
 use llm_router::{HubError, RouterError};
@@ -76,6 +77,15 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         Self {
             code: engine_code(&error),
+            message: with_sources(&error),
+        }
+    }
+}
+
+impl From<ConvertError> for Failure {
+    fn from(error: ConvertError) -> Self {
+        Self {
+            code: convert_code(&error),
             message: with_sources(&error),
         }
     }
@@ -208,6 +218,25 @@ fn model_code(error: &ModelError) -> &'static str {
         ModelError::TokenOutOfRange { .. } => "INVALID_ARGUMENT",
         ModelError::OutOfMemory { .. } => "OUT_OF_MEMORY",
         ModelError::Format(error) => format_code(error),
+    }
+}
+
+fn convert_code(error: &ConvertError) -> &'static str {
+    match error {
+        ConvertError::Format(error) => format_code(error),
+        ConvertError::Model(error) => model_code(error),
+        ConvertError::Text(error) => text_code(error),
+        ConvertError::Weights { source, .. } | ConvertError::Kernel(source) => kernel_code(source),
+        ConvertError::Write { source, .. } => match source {
+            WriteError::Io(_) => "IO_ERROR",
+            WriteError::Shape { .. } | WriteError::Type { .. } => "UNSUPPORTED_QUANT",
+            WriteError::Length { .. } => "INTERNAL",
+        },
+        ConvertError::InvalidOption { .. } => "INVALID_ARGUMENT",
+        ConvertError::OutputExists { .. } => "OUTPUT_EXISTS",
+        ConvertError::NotTernary { .. } => "UNSUPPORTED_QUANT",
+        ConvertError::Unsupported { .. } => "UNSUPPORTED_MODEL",
+        ConvertError::Cancelled => "ABORTED",
     }
 }
 

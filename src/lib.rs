@@ -4,6 +4,7 @@
 //! on a blocking thread. No panic reaches Node: synchronous methods catch unwinding, a panicking future rejects its
 //! promise.
 
+pub mod convert;
 mod embedding;
 mod error;
 mod generation;

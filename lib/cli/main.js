@@ -15,6 +15,8 @@ export const COMMANDS = {
   pull: 'fetch a model, or what is new of it',
   list: 'models that are on this machine',
   rm: 'remove models from the cache',
+  convert: 'a model file becomes another one',
+  inspect: 'what a model file holds',
   doctor: 'what this machine can do, and what is wrong with it',
   setup: 'fetch a model and try it',
 };

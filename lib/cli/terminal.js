@@ -78,7 +78,7 @@ export function terminal({ color = true, quiet = false, stdout = process.stdout,
   /** For `onProgress`: nothing at all where there is no terminal. */
   const progress = (report) => {
     if (!showsBar) return;
-    if (report.phase === 'download') line(barLine(report, meter(report.loadedBytes)));
+    if (report.phase === 'download' || report.phase === 'convert') line(barLine(report, meter(report.loadedBytes)));
     else if (report.phase === 'weights') line(`Loading weights: ${bytes(report.loadedBytes)} of ${bytes(report.totalBytes)}`);
     else if (report.phase === 'ready') endProgress();
   };

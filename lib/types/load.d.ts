@@ -4,7 +4,7 @@ import type { LoadAliases } from './aliases.js';
 import type { Price } from './routing.js';
 
 export interface LoadProgress {
-  phase: 'download' | 'open' | 'weights' | 'tokenizer' | 'ready';
+  phase: 'convert' | 'download' | 'open' | 'weights' | 'tokenizer' | 'ready';
   /** Bytes of this phase; of a download, those of all files. */
   loadedBytes: number;
   totalBytes: number;
@@ -45,6 +45,13 @@ export interface LoadOptions extends SamplingOptions, LoadAliases {
    * a large output head, which takes 8 bits a weight in memory. 'full': the whole head for every token, slower, without that copy. @default 'auto'
    */
   head?: 'auto' | 'full';
+  /**
+   * Block order of I2_S tensors, which no file tells. 'arm': files that bitnet.cpp quantised on ARM64 since November 2025; 'detect': the
+   * order in which the model predicts a text better, at the price of a second load. @default 'x86', as all published files
+   */
+  i2sLayout?: 'x86' | 'arm' | 'detect';
+  /** The `kernel_config.ini` with the tile sizes of TL1 and TL2 tensors. @default the one beside the model, if there is one */
+  kernelConfig?: string;
   /** There is no GPU back-end: above 0 warns once (LLM_ROUTER_NO_GPU) and runs on the CPU. @default 0 */
   gpuLayers?: number;
   /** Speculation of calls that do not say. @default 'auto' */

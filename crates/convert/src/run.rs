@@ -1,0 +1,358 @@
+//! Carrying a conversion out.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use llm_format::{
+    Dtype, GgufWriter, KernelShape, SafetensorsWriter, TensorPlan, WriteError, read_kernel_config,
+};
+use llm_kernels::{
+    Compute, Isa, KernelError, Kernels, TernaryMatrix, TlTiles, reorder_rows, write_hf, write_i2s,
+    write_iq1_bn, write_iq2_bn, write_tl1, write_tl2, write_tq1_0, write_tq2_0,
+};
+use llm_model::{Blueprint, Container, EXACT_SCALES_KEYS, LoadOptions, Role, Weight};
+
+use crate::dense::{paired_rows, write_matrix};
+use crate::error::ConvertError;
+use crate::options::{ConvertOptions, OutputType};
+use crate::output::Output;
+use crate::plan::{Content, Plan, Request, Step, becomes_adjacent, plan};
+use crate::{folder, gguf};
+
+/// Bytes that are collected before they go to the file.
+const BUFFER: usize = 1 << 20;
+
+/// How far a conversion is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The tensor that has been written.
+    pub tensor: String,
+    /// Bytes of tensors written.
+    pub done: u64,
+    /// Bytes of all tensors.
+    pub total: u64,
+}
+
+/// What a conversion made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Converted {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Bytes of its weights.
+    pub bytes: u64,
+    /// Its tensors.
+    pub tensors: usize,
+    /// What the ternary weights are stored as; `None` where there are none.
+    pub ternary: Option<OutputType>,
+    /// What the model is called there.
+    pub architecture: String,
+    /// What the output has no place for, in words.
+    pub losses: Vec<String>,
+}
+
+/// Converts the model at `input` to a file or folder at `output`, where nothing may lie yet. `progress` hears of every tensor,
+/// and ends the conversion by [`ControlFlow::Break`].
+///
+/// # Errors
+/// What keeps the input from being loaded; what the output cannot hold; [`ConvertError::Cancelled`]. Nothing is left at
+/// `output` then.
+pub fn convert(
+    input: &Path,
+    output: &Path,
+    options: &ConvertOptions,
+    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+) -> Result<Converted, ConvertError> {
+    let output = Output::new(output)?;
+    let file = llm_format::open(input)?;
+    let compute = compute(options.threads)?;
+    let shapes = kernel_shapes(input, options)?;
+    let load = LoadOptions {
+        i2s_order: options.i2s_order,
+        kernel_shapes: shapes.clone(),
+        ..LoadOptions::default()
+    };
+    let blueprint = Blueprint::read(&file)?;
+    let container = match options.to {
+        Some(OutputType::HuggingFace) => Container::Folder,
+        Some(_) => Container::Gguf,
+        None if output.place_ends_in("gguf") => Container::Gguf,
+        None => Container::Folder,
+    };
+    let request = Request {
+        file: &file,
+        blueprint: &blueprint,
+        compute: &compute,
+        load: &load,
+        options,
+        container,
+        shapes: &shapes,
+    };
+    let mut plan = plan(&request)?;
+    let tensors: Vec<TensorPlan> = plan.steps.iter().flat_map(Step::tensors).collect();
+    let mut job = Job {
+        request: &request,
+        progress,
+        output: &output,
+        scales: Vec::new(),
+        state: Progress {
+            tensor: String::new(),
+            done: 0,
+            total: total(&tensors),
+        },
+    };
+    let mut architecture = plan.target.architecture.to_owned();
+    match container {
+        Container::Gguf => {
+            let header = gguf::metadata(&request, &mut plan)?;
+            architecture.clone_from(&header.architecture);
+            let out = BufWriter::with_capacity(BUFFER, output.create_file()?);
+            let writer = GgufWriter::new(out, &header.pairs, &tensors);
+            let writer = writer.map_err(|source| job.failed(source))?;
+            job.write_gguf(writer, &plan)?;
+        }
+        Container::Folder => {
+            output.create_folder()?;
+            folder::write_files(&request, &plan, output.partial())?;
+            let path = output.partial().join("model.safetensors");
+            let out = File::create_new(path).map_err(|source| output.failed(source))?;
+            let writer = SafetensorsWriter::new(BufWriter::with_capacity(BUFFER, out), &tensors);
+            let writer = writer.map_err(|source| job.failed(source))?;
+            job.write_folder(writer, &plan)?;
+        }
+    }
+    let bytes = job.state.total;
+    let path = output.commit()?;
+    Ok(Converted {
+        path,
+        bytes,
+        tensors: tensors.len(),
+        ternary: plan.ternary,
+        architecture,
+        losses: plan.losses,
+    })
+}
+
+/// Kernels whose panels are read back the fastest: those that keep two bits a weight.
+fn compute(threads: Option<usize>) -> Result<Compute, ConvertError> {
+    let wanted = [Isa::Avx512Vnni, Isa::Avx2, Isa::Neon];
+    let kernels = wanted.into_iter().find_map(Kernels::for_isa);
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.unwrap_or(available.min(Compute::MAX_THREADS));
+    Ok(Compute::new(
+        kernels.unwrap_or_else(Kernels::detect),
+        threads,
+    )?)
+}
+
+fn kernel_shapes(input: &Path, options: &ConvertOptions) -> Result<Vec<KernelShape>, ConvertError> {
+    let beside = input.with_file_name("kernel_config.ini");
+    Ok(match &options.kernel_config {
+        Some(given) => read_kernel_config(given)?,
+        None if beside.is_file() => read_kernel_config(&beside)?,
+        None => Vec::new(),
+    })
+}
+
+fn total(tensors: &[TensorPlan]) -> u64 {
+    let len = |tensor: &TensorPlan| tensor.dtype.byte_len(&tensor.shape).unwrap_or(0) as u64;
+    tensors.iter().map(len).sum()
+}
+
+/// A conversion under way.
+struct Job<'a> {
+    request: &'a Request<'a>,
+    progress: &'a mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    output: &'a Output,
+    /// Scales of the ternary tensors so far.
+    scales: Vec<f32>,
+    state: Progress,
+}
+
+/// Where tensors go: their name and some of their bytes.
+type Sink<'a> = dyn FnMut(&str, &[u8]) -> Result<(), WriteError> + 'a;
+
+impl Job<'_> {
+    fn failed(&self, source: WriteError) -> ConvertError {
+        ConvertError::Write {
+            path: self.output.place().to_owned(),
+            source,
+        }
+    }
+
+    fn write_gguf(
+        &mut self,
+        mut writer: GgufWriter<BufWriter<File>>,
+        plan: &Plan,
+    ) -> Result<(), ConvertError> {
+        self.write_steps(plan, &mut |name, bytes| writer.write(name, bytes))?;
+        let scales = std::mem::take(&mut self.scales);
+        writer
+            .finish(&[(EXACT_SCALES_KEYS[1], scales)])
+            .map(drop)
+            .map_err(|source| self.failed(source))
+    }
+
+    fn write_folder(
+        &mut self,
+        mut writer: SafetensorsWriter<BufWriter<File>>,
+        plan: &Plan,
+    ) -> Result<(), ConvertError> {
+        self.write_steps(plan, &mut |name, bytes| writer.write(name, bytes))?;
+        writer
+            .finish()
+            .map(drop)
+            .map_err(|source| self.failed(source))
+    }
+
+    fn write_steps(&mut self, plan: &Plan, sink: &mut Sink<'_>) -> Result<(), ConvertError> {
+        for step in &plan.steps {
+            let adjacent = becomes_adjacent(&plan.target);
+            match &step.content {
+                Content::Values { values, dtype } => {
+                    self.write_values(step, values, *dtype, sink)?
+                }
+                Content::Ternary {
+                    role,
+                    dtype,
+                    tiles,
+                    reorder,
+                    ..
+                } => {
+                    let order = reorder.then_some(adjacent);
+                    self.write_ternary(step, *role, *dtype, *tiles, order, sink)?;
+                }
+                Content::Dense {
+                    role,
+                    dtype,
+                    reorder,
+                    ..
+                } => {
+                    let order = reorder.then_some(adjacent);
+                    self.write_dense(step, *role, *dtype, order, sink)?;
+                }
+            }
+            step.name.clone_into(&mut self.state.tensor);
+            if (self.progress)(&self.state).is_break() {
+                return Err(ConvertError::Cancelled);
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, name: &str, bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), ConvertError> {
+        sink(name, bytes).map_err(|source| self.failed(source))?;
+        self.state.done += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn write_values(
+        &mut self,
+        step: &Step,
+        values: &[f32],
+        dtype: Dtype,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ConvertError> {
+        let bytes = values.iter().map(|value| value.to_le_bytes());
+        let bytes: Vec<u8> = match dtype {
+            Dtype::Bf16 => bytes.flat_map(|[_, _, a, b]| [a, b]).collect(),
+            _ => bytes.flatten().collect(),
+        };
+        self.put(&step.name, &bytes, sink)
+    }
+
+    fn write_ternary(
+        &mut self,
+        step: &Step,
+        role: Role,
+        dtype: Dtype,
+        tiles: Option<TlTiles>,
+        adjacent: Option<bool>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ConvertError> {
+        let Request {
+            blueprint,
+            compute,
+            load,
+            ..
+        } = *self.request;
+        let weight = blueprint.weight(role, compute, load)?;
+        let Weight::Ternary(mut matrix) = weight else {
+            return Err(ConvertError::Unsupported {
+                what: format!("tensor `{}`", blueprint.name(role)),
+                why: "its blocks have several scales, so that it is not ternary as a whole"
+                    .to_owned(),
+            });
+        };
+        let named = |source| ConvertError::Weights {
+            name: step.name.clone(),
+            source,
+        };
+        if let Some(adjacent) = adjacent {
+            let order = paired_rows(matrix.rows(), blueprint.config().head_dim, adjacent);
+            matrix = reorder_rows(compute, &matrix, &order).map_err(named)?;
+        }
+        let bytes = packed(compute, &matrix, dtype, tiles).map_err(named)?;
+        self.put(&step.name, &bytes, sink)?;
+        if dtype == Dtype::U8 {
+            self.put(&step.scale_name(), &matrix.scale().to_le_bytes(), sink)?;
+        }
+        self.scales.push(matrix.scale());
+        Ok(())
+    }
+
+    fn write_dense(
+        &mut self,
+        step: &Step,
+        role: Role,
+        dtype: Dtype,
+        adjacent: Option<bool>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), ConvertError> {
+        let Request {
+            blueprint,
+            compute,
+            load,
+            ..
+        } = *self.request;
+        let (tensor, scale) = match blueprint.weight(role, compute, load)? {
+            Weight::Dense { tensor, scale } => (tensor, scale),
+            Weight::Norm(_) | Weight::Ternary(_) => {
+                return Err(ConvertError::Unsupported {
+                    what: format!("tensor `{}`", blueprint.name(role)),
+                    why: "it is no dense matrix".to_owned(),
+                });
+            }
+        };
+        if scale != 1.0 {
+            return Err(ConvertError::Unsupported {
+                what: format!("tensor `{}`", tensor.name),
+                why: "it is dense, with a scale in a tensor beside it".to_owned(),
+            });
+        }
+        let head_dim = blueprint.config().head_dim;
+        let order = adjacent.map(|adjacent| paired_rows(tensor.shape[0], head_dim, adjacent));
+        write_matrix(compute, &tensor, dtype, order.as_deref(), |bytes| {
+            self.put(&step.name, bytes, sink)
+        })
+    }
+}
+
+fn packed(
+    compute: &Compute,
+    matrix: &TernaryMatrix,
+    dtype: Dtype,
+    tiles: Option<TlTiles>,
+) -> Result<Vec<u8>, KernelError> {
+    match (dtype, tiles) {
+        (Dtype::Tl1, Some(tiles)) => write_tl1(compute, matrix, tiles),
+        (Dtype::Tl2, Some(tiles)) => write_tl2(compute, matrix, tiles),
+        (Dtype::Tq1_0, _) => write_tq1_0(compute, matrix),
+        (Dtype::Tq2_0, _) => write_tq2_0(compute, matrix),
+        (Dtype::Iq1Bn, _) => write_iq1_bn(compute, matrix),
+        (Dtype::Iq2Bn, _) => write_iq2_bn(compute, matrix),
+        (Dtype::U8, _) => write_hf(compute, matrix),
+        _ => write_i2s(compute, matrix),
+    }
+}

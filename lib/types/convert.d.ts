@@ -1,0 +1,84 @@
+// Model files into other model files, and what is in them.
+import type { Isa, LoadProgress } from '../../index.js';
+
+/** What the ternary weights of a model become: a packing in a GGUF file, or `hf`, packed uint8 in a Hugging Face folder. */
+export type OutputType = 'i2_s' | 'tl1' | 'tl2' | 'tq1_0' | 'tq2_0' | 'iq1_bn' | 'iq2_bn' | 'hf';
+
+/** Options of `convert()`. */
+export interface ConvertOptions {
+  /** @default i2_s where the name of the output ends in .gguf, else hf */
+  type?: OutputType;
+  /** Type of embedding and head; q8_0 and q6_k in GGUF only. @default what they are */
+  embeddingType?: 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q6_k';
+  /** CPU threads, 1 to 256. @default one per processor */
+  threads?: number;
+  /** Block order of the input's I2_S tensors. @default 'x86' */
+  i2sLayout?: 'x86' | 'arm';
+  /** The `kernel_config.ini` with tile sizes of TL1 and TL2 tensors, of input and output. @default the one beside the input, if there is one */
+  kernelConfig?: string;
+  /** Stops the conversion with an AbortError; nothing is left of it. */
+  signal?: AbortSignal;
+  /** Alias of `signal`. */
+  abortSignal?: AbortSignal;
+  /** Called for each tensor, with phase `convert`. */
+  onProgress?: (progress: LoadProgress) => void;
+}
+
+/** What `convert()` made. */
+export interface ConvertedModel {
+  /** File or folder. */
+  path: string;
+  /** Bytes of its tensors. */
+  bytes: number;
+  tensors: number;
+  /** What the ternary weights are stored as; absent where there are none. */
+  type?: OutputType;
+  /** As the output names it. */
+  architecture: string;
+  /** What the output has no place for, in words. */
+  losses: string[];
+  seconds: number;
+}
+
+/** What `inspect()` tells of a model file. */
+export interface Inspection {
+  path: string;
+  format: 'gguf' | 'huggingface';
+  /** As the file names it; empty where it does not. */
+  architecture: string;
+  /** Why the engine cannot load it, if it cannot. */
+  problem?: string;
+  parameters: number;
+  ternaryParameters: number;
+  /** Bytes of all tensors. */
+  bytes: number;
+  /** Over all weights, and over the ternary ones. */
+  bitsPerWeight: number;
+  ternaryBitsPerWeight?: number;
+  /** Tensors of each type. */
+  types: Record<string, number>;
+  /** `shape` is rows first; of packed weights in a folder, that of the bytes. */
+  tensors: { name: string; dtype: string; shape: number[]; bytes: number }[];
+  layers?: number;
+  embeddingSize?: number;
+  feedForwardSize?: number;
+  heads?: number;
+  kvHeads?: number;
+  vocabSize?: number;
+  /** The limit of the model, in tokens. */
+  contextLength?: number;
+  /** Tokens that `memory` is for. */
+  contextSize: number;
+  /** Bytes once it is loaded: weights of its own at most, dense ones that stay in the file, keys and values of the whole context. */
+  memory: { weightsBytes: number; mappedBytes: number; kvBytes: number };
+  tokenizer?: { kind: string; preTokenizer?: string; tokens: number };
+  hasChatTemplate: boolean;
+  /** Instruction set that this machine would run it with, and how it multiplies its projections. */
+  isa: Isa;
+  kernel: string;
+}
+
+/** Converts a model file or folder, streaming; the output is there whole or not at all. Gives the same logits, bit for bit. */
+export function convert(input: string, output: string, options?: ConvertOptions): Promise<ConvertedModel>;
+/** Tells what a model file or folder holds, without loading it. */
+export function inspect(path: string, options?: { contextSize?: number }): Promise<Inspection>;
