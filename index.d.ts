@@ -51,7 +51,8 @@ export interface RouterOptions {
   breakerCooldown?: number;
   /**
    * Bytes that all models of the router may take: weights, keys and values. A model that does not fit has the least recently used idle
-   * models unloaded, or is refused with `INSUFFICIENT_MEMORY` before it is read. @default four fifths of the machine or control group
+   * models unloaded, or is refused with `INSUFFICIENT_MEMORY` before it is read. Where keys and values grow beyond what the weights leave,
+   * what is kept of finished calls is given up, calls wait, and at last the newest one fails with `INSUFFICIENT_MEMORY`. @default four fifths of the machine or control group
    */
   maxMemory?: number;
   /** File that keeps the list of models; they are loaded when a call names them. @default none */

@@ -41,6 +41,30 @@ test('the same model loaded twice is held once, with ids, defaults and turns of 
   assert.deepEqual([first.turns.length, second.turns.length], [0, 2]);
 });
 
+test('keys and values stay within maxMemory: what is kept goes first, then the newest call fails', async () => {
+  const { model: probe } = await loadDemo();
+  const weights = probe.info().memory.weightsBytes;
+  await probe.generate('Hello!', { temperature: 0, maxTokens: 100, ignoreEos: true });
+  const perCall = probe.info().memory.kvBytes;
+  assert.ok(perCall > 0);
+  const maxMemory = weights + 2 * perCall;
+  const router = new LLMRouter();
+  const model = await router.load('demo', { threads: 1 });
+  // Loading may take more for a moment than what stays.
+  router.memory.limit = maxMemory;
+  router.memory.limitCaches(router.loaders.values());
+  for (let i = 0; i < 8; i++) {
+    await router.generate(`Number ${i} is`, { temperature: 0, maxTokens: 100, ignoreEos: true, raw: true });
+    assert.ok(router.memory.used <= maxMemory, `${router.memory.used} of ${maxMemory}`);
+  }
+  const long = router.generate('Once', { temperature: 0, maxTokens: 480, ignoreEos: true, raw: true });
+  await assert.rejects(long, { code: 'INSUFFICIENT_MEMORY', message: /keys and values/ });
+  const many = Array.from({ length: 12 }, (_, i) => router.generate(`${i}`, { temperature: 0, maxTokens: 100, ignoreEos: true }));
+  for (const { tokens } of await Promise.all(many)) assert.equal(tokens, 100);
+  assert.ok(model.usage.bytes <= maxMemory);
+  await router.cleanup();
+});
+
 test('two loads at once of the same model make one', async () => {
   const loader = new BitNetLoader();
   const models = await Promise.all([1, 2, 3].map(() => loader.load('demo', { threads: 1 })));

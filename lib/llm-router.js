@@ -57,7 +57,10 @@ export class LLMRouter extends EventEmitter {
     this.initialized = false;
     // An id may come to mean another model: what it answered is forgotten.
     this.registry.on('registered', () => this.pipeline.cache.clear());
-    this.registry.on('unregistered', (model) => this.emit('model-unloaded', model));
+    this.registry.on('unregistered', (model) => {
+      this.memory.limitCaches(this.loaders.values());
+      this.emit('model-unloaded', model);
+    });
     this.router.on('strategy-changed', (name) => this.emit('strategy-changed', name));
   }
 
@@ -110,6 +113,7 @@ export class LLMRouter extends EventEmitter {
     this.#ledger.declare(model, declared);
     await this.registry.register(model, given);
     await this.memory.settle(model);
+    this.memory.limitCaches(this.loaders.values());
     this.emit('model-loaded', model);
     return model;
   }

@@ -43,6 +43,13 @@ export class MemoryBudget {
     return bytesOf(this.#registry.getAvailable().filter((model) => model.usage));
   }
 
+  /** What keys and values may take: what the weights leave. Grows and shrinks with the models that are loaded. */
+  limitCaches(loaders) {
+    const weights = new Map(this.#registry.getAvailable().filter((model) => model.usage).map((model) => [model.usage.key, model.info().memory.weightsBytes]));
+    const left = this.limit - [...weights.values()].reduce((sum, bytes) => sum + bytes, 0);
+    for (const loader of new Set(loaders)) loader.limitCaches?.(Math.max(0, left));
+  }
+
   /**
    * Loads a model into what is left. When it does not fit, idle models are evicted, the least recently used first; when that cannot
    * help, it is refused with the numbers.

@@ -118,6 +118,11 @@ export class BitNetLoader extends BaseLoader {
     return cancellable(call, load, discard);
   }
 
+  /** Limits what keys and values of all its models take together, in bytes; a router that minds its memory says so. */
+  limitCaches(bytes) {
+    this.#router?.limitKv(bytes);
+  }
+
   async generate(prompt, options) {
     const model = this.requireModel();
     const result = await model.generate(prompt, options);

@@ -170,7 +170,7 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::IsaUnavailable { .. } => "ISA_UNAVAILABLE",
         EngineError::ChatTemplateBroken { .. } => "TEMPLATE_FAILED",
         EngineError::ContextOverflow { .. } => "CONTEXT_OVERFLOW",
-        EngineError::OverBudget { .. } => "INSUFFICIENT_MEMORY",
+        EngineError::OverBudget { .. } | EngineError::KvOverBudget { .. } => "INSUFFICIENT_MEMORY",
         EngineError::SelfTest { .. } => "MODEL_SELFTEST_FAILED",
         EngineError::NonFiniteLogits => "INFERENCE_FAILED",
         EngineError::Cancelled => "ABORTED",

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use llm_engine::{
-    ContextOverflow, EngineConfig, GenerateRequest, HeadMode, I2sLayout, Message, Prompt,
+    ContextOverflow, EngineConfig, GenerateRequest, HeadMode, I2sLayout, KvBudget, Message, Prompt,
     RenderOptions, ResponseFormat, SamplingOptions, Speculation,
 };
 use llm_router::{Cancel, LoadSpec};
@@ -73,7 +73,11 @@ pub struct LoadRequest {
 }
 
 impl LoadRequest {
-    pub(crate) fn into_spec(self, cancel: Cancel) -> Result<LoadSpec, Failure> {
+    pub(crate) fn into_spec(
+        self,
+        cancel: Cancel,
+        kv_budget: KvBudget,
+    ) -> Result<LoadSpec, Failure> {
         let cache = PathBuf::from(&self.search.hf_cache);
         Ok(LoadSpec {
             id: Some(self.id),
@@ -96,6 +100,7 @@ impl LoadRequest {
                 sampling: self.sampling.into(),
                 speculation: speculation(self.speculation.as_deref())?.unwrap_or_default(),
                 max_bytes: self.max_bytes.map(|bytes| bytes as u64),
+                kv_budget,
             },
         })
     }

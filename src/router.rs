@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use llm_engine::{Engine, Perplexity};
+use llm_engine::{Engine, KvBudget, Perplexity};
 use llm_router::{LoadedModel, Router};
 use napi::bindgen_prelude::{Env, Float32Array, PromiseRaw, spawn_blocking};
 use napi_derive::napi;
@@ -46,6 +46,7 @@ fn to_js(progress: llm_router::Progress) -> Progress {
 #[napi]
 pub struct NativeRouter {
     router: Arc<Router>,
+    kv_budget: KvBudget,
 }
 
 #[napi]
@@ -54,6 +55,7 @@ impl NativeRouter {
     pub fn new() -> Self {
         Self {
             router: Arc::new(Router::new()),
+            kv_budget: KvBudget::default(),
         }
     }
 
@@ -71,8 +73,9 @@ impl NativeRouter {
     ) -> napi::Result<PromiseRaw<'env, NativeModel>> {
         let router = Arc::clone(&self.router);
         let cancel = cancel.handle();
+        let kv_budget = self.kv_budget.clone();
         let model = blocking(move || -> Result<_, Failure> {
-            let spec = request.into_spec(cancel)?;
+            let spec = request.into_spec(cancel, kv_budget)?;
             let model = router.load(spec, &mut |progress| {
                 report(on_progress.as_ref(), to_js(progress));
             })?;
@@ -83,6 +86,12 @@ impl NativeRouter {
                 model: model.await?,
             })
         })
+    }
+
+    /// Limits what keys and values of all models take together, in bytes.
+    #[napi(catch_unwind)]
+    pub fn limit_kv(&self, bytes: f64) {
+        self.kv_budget.set_limit(bytes as u64);
     }
 
     /// Ends what runs on a model and frees its memory.

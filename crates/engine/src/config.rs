@@ -8,6 +8,7 @@ use llm_model::HeadMode;
 
 use crate::error::EngineError;
 use crate::i2s_layout::I2sLayout;
+use crate::kv_budget::KvBudget;
 use crate::sampling::SamplingOptions;
 use crate::speculation::Speculation;
 
@@ -46,6 +47,8 @@ pub struct EngineConfig {
     pub speculation: Speculation,
     /// Bytes that the weights may take in memory; a model that may need more is refused before it is read. `None`: any.
     pub max_bytes: Option<u64>,
+    /// What keys and values may take; engines may share it.
+    pub kv_budget: KvBudget,
 }
 
 /// # Errors

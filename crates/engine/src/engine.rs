@@ -85,6 +85,8 @@ impl Engine {
         let vocabulary = Arc::new(vocabulary);
         let inbox = Arc::new(Inbox::default());
         let kv_bytes = Arc::new(AtomicUsize::new(0));
+        config.kv_budget.join(&inbox);
+        let budget = config.kv_budget.clone();
         let (threads, isa) = (compute.threads(), compute.kernels().isa());
         let thread = std::thread::Builder::new()
             .name("llm-engine".to_owned())
@@ -93,8 +95,16 @@ impl Engine {
                 let (inbox, kv_bytes) = (Arc::clone(&inbox), Arc::clone(&kv_bytes));
                 move || {
                     let tokenizer = vocabulary.tokenizer().clone();
-                    Scheduler::new(model, tokenizer, compute, context_size, kv_bytes, clock)
-                        .run(&inbox);
+                    Scheduler::new(
+                        model,
+                        tokenizer,
+                        compute,
+                        context_size,
+                        kv_bytes,
+                        budget,
+                        clock,
+                    )
+                    .run(&inbox);
                 }
             });
         Ok(Self {

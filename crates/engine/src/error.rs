@@ -125,6 +125,17 @@ pub enum EngineError {
         /// What they may take.
         limit: u64,
     },
+    /// Keys and values take more than they may.
+    #[error(
+        "keys and values take {used} bytes, but {limit} bytes are left for them: ask for less at once, shorten prompts, or \
+         raise maxMemory"
+    )]
+    KvOverBudget {
+        /// What all engines of the budget take.
+        used: u64,
+        /// What they may take.
+        limit: u64,
+    },
     /// The model loads, but what it computes or holds shows that it is damaged.
     #[error("the model failed its self-test: {finding}. {cause}")]
     SelfTest {

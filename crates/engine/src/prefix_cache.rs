@@ -68,6 +68,13 @@ impl PrefixCache {
         }
     }
 
+    /// Drops the oldest; false when there is none.
+    pub(crate) fn drop_oldest(&mut self) -> bool {
+        let is_any = !self.kept.is_empty();
+        self.kept.drain(..usize::from(is_any));
+        is_any
+    }
+
     /// The caches kept.
     pub(crate) fn caches(&self) -> impl Iterator<Item = &KvCache> {
         self.kept.iter().map(|kept| &kept.cache)

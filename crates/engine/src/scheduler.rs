@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use llm_kernels::{Compute, Kernels};
 use llm_model::{BatchEntry, KvCache, Logits, Model, ModelError, Scratch};
@@ -18,6 +19,7 @@ use llm_text::Tokenizer;
 use crate::error::EngineError;
 use crate::inbox::{Command, Inbox};
 use crate::job::{Job, Workbench};
+use crate::kv_budget::KvBudget;
 use crate::load::Clock;
 use crate::prefix_cache::PrefixCache;
 use crate::sequence::{Sequence, SequenceRequest};
@@ -29,6 +31,11 @@ pub(crate) const PREFILL_CHUNK: usize = 64;
 
 /// Sequences that run at once, those whose readers are behind not counted; more wait their turn. Each holds a cache.
 const MAX_RUNNING: usize = 16;
+
+/// Rounds in which the budget of keys and values may be exceeded, while other engines wake and give up what they keep, and the
+/// pause before each.
+const PATIENCE: usize = 20;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What the engine's thread works with.
 pub(crate) struct Scheduler {
@@ -46,6 +53,13 @@ pub(crate) struct Scheduler {
     plain_pass: PlainPass,
     /// Bytes of all key-value caches, for others to read.
     kv_bytes: Arc<AtomicUsize>,
+    budget: KvBudget,
+    /// Bytes that the budget has been told of.
+    accounted: u64,
+    /// Bytes of a position in the caches, as far as it is known: before, any number of them is too much.
+    position_bytes: f64,
+    /// Rounds in a row that have found the budget exceeded with nothing left to give up.
+    rounds_over: usize,
 }
 
 impl Scheduler {
@@ -55,6 +69,7 @@ impl Scheduler {
         compute: Compute,
         context_size: usize,
         kv_bytes: Arc<AtomicUsize>,
+        budget: KvBudget,
         clock: Clock,
     ) -> Self {
         Self {
@@ -71,6 +86,10 @@ impl Scheduler {
             clock,
             plain_pass: PlainPass::default(),
             kv_bytes,
+            budget,
+            accounted: 0,
+            position_bytes: f64::INFINITY,
+            rounds_over: 0,
         }
     }
 
@@ -97,6 +116,7 @@ impl Scheduler {
 
     fn round(&mut self) {
         self.sweep();
+        self.keep_to_budget();
         self.admit();
         let batch = self.pick();
         self.pass(&batch);
@@ -113,12 +133,48 @@ impl Scheduler {
         self.waiting
             .retain(|request| !request.outbox.is_cancelled());
         self.jobs.retain(|job| !job.is_abandoned());
-        let running = self.running.iter().map(Sequence::cache);
-        let usage = KvCache::usage(running.chain(self.prefix_cache.caches()));
-        self.kv_bytes.store(usage.bytes, Ordering::Relaxed);
+        self.count_bytes();
         // Told last: a reader that sees the end may look at the memory, or ask on, at once.
         for (outbox, end) in ends {
             outbox.finish(end);
+        }
+    }
+
+    /// Tells others what the caches take.
+    fn count_bytes(&mut self) {
+        let running = self.running.iter().map(Sequence::cache);
+        let usage = KvCache::usage(running.chain(self.prefix_cache.caches()));
+        let bytes = usage.bytes;
+        if usage.positions > 0 {
+            self.position_bytes = bytes as f64 / usage.positions as f64;
+        }
+        self.kv_bytes.store(bytes, Ordering::Relaxed);
+        self.budget.account(self.accounted, bytes as u64);
+        self.accounted = bytes as u64;
+    }
+
+    /// Where the budget is exceeded: gives up what is kept of finished requests, has other engines do so, and if that was not
+    /// enough ends the newest request.
+    fn keep_to_budget(&mut self) {
+        while self.budget.is_exceeded() && self.prefix_cache.drop_oldest() {
+            self.count_bytes();
+        }
+        if !self.budget.is_exceeded() || self.running.is_empty() {
+            self.rounds_over = 0;
+            return;
+        }
+        self.rounds_over += 1;
+        if self.rounds_over < PATIENCE {
+            self.budget.wake();
+            std::thread::sleep(PAUSE);
+            return;
+        }
+        let (used, limit) = (self.budget.used(), self.budget.limit());
+        let times = self.running.iter().map(Sequence::started).enumerate();
+        if let Some((newest, _)) = times.max_by_key(|&(_, started)| started) {
+            let newest = self.running.remove(newest);
+            self.count_bytes();
+            newest.abort(EngineError::KvOverBudget { used, limit });
         }
     }
 
@@ -126,6 +182,13 @@ impl Scheduler {
     fn admit(&mut self) {
         let ready = |running: &[Sequence]| running.iter().filter(|s| s.is_ready()).count();
         while ready(&self.running) < MAX_RUNNING {
+            let Some(request) = self.waiting.front() else {
+                return;
+            };
+            // Where none goes on it may try: nobody else would make room.
+            if ready(&self.running) > 0 && !self.has_room_for(request) {
+                return;
+            }
             let Some(request) = self.waiting.pop_front() else {
                 return;
             };
@@ -134,6 +197,15 @@ impl Scheduler {
             self.running
                 .push(Sequence::new(request, cache, &self.tokenizer));
         }
+    }
+
+    /// Whether `request` and all that run may grow to their full length within the budget.
+    fn has_room_for(&self, request: &SequenceRequest) -> bool {
+        let limit = self.context_size;
+        let running = self.running.iter().map(|s| s.most_positions(limit));
+        let positions = running.sum::<usize>() + request.most_positions(limit);
+        let share = self.budget.share(self.accounted);
+        share == u64::MAX || positions as f64 * self.position_bytes <= share as f64
     }
 
     /// The sequences of this round: all that decode, and the first that still reads its prompt, which then goes to the
@@ -268,6 +340,12 @@ impl Scheduler {
         if let Ok(compute) = Compute::new(kernels, self.compute.threads()) {
             self.compute = compute;
         }
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.budget.account(self.accounted, 0);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use llm_kernels::KV_BLOCK;
 use llm_model::{BatchEntry, KvCache, LogitsOf, LogitsRow};
 use llm_text::{DecodeStream, StopMatcher, Tokenizer};
 
@@ -30,6 +31,21 @@ pub(crate) struct SequenceRequest {
     pub(crate) speculation: Speculation,
     pub(crate) outbox: Outbox,
     pub(crate) submitted: Instant,
+}
+
+impl SequenceRequest {
+    /// Positions that it has in the end at most, in a context of `context_size`.
+    pub(crate) fn most_positions(&self, context_size: usize) -> usize {
+        most_positions(self.prompt.len(), self.max_tokens, context_size)
+    }
+}
+
+/// Whole blocks for a prompt and an answer.
+fn most_positions(n_prompt: usize, max_tokens: usize, context_size: usize) -> usize {
+    n_prompt
+        .saturating_add(max_tokens)
+        .min(context_size)
+        .next_multiple_of(KV_BLOCK)
 }
 
 /// A request that is being served.
@@ -104,6 +120,16 @@ impl Sequence {
     /// Its keys and values.
     pub(crate) fn cache(&self) -> &KvCache {
         &self.cache
+    }
+
+    /// Positions that it has in the end at most, in a context of `context_size`.
+    pub(crate) fn most_positions(&self, context_size: usize) -> usize {
+        most_positions(self.n_prompt, self.max_tokens, context_size)
+    }
+
+    /// When it began.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
     }
 
     /// Puts guesses behind the token that is due, at most `limit` of them; true when there are any. They stay until

@@ -5,6 +5,7 @@ mod constraints;
 mod embeddings;
 mod fake;
 mod faults;
+mod kv_budget;
 mod limits;
 mod scheduling;
 mod speculation;
