@@ -1,6 +1,6 @@
 // llm-router as it is typed: answers on stdout, talk on stderr, exit codes.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -264,4 +264,31 @@ test('the bar is for terminals, colours are where they are wanted', () => {
 test('sizes and times are short', () => {
   assert.deepEqual([0, 999, 1000, 1_234_567, 99_960_000, 1.5e12].map(bytes), ['0 B', '999 B', '1.0 kB', '1.2 MB', '100 MB', '1.5 TB']);
   assert.deepEqual([9, 65, 3700].map(duration), ['9 s', '1 min 5 s', '1 h 1 min']);
+});
+
+test('bench measures reading, writing and answers side by side', async () => {
+  const { code, stdout, stderr } = await cli(['bench', 'demo', '-p', '40', '-n', '8', '-s', '2', '-r', '1', '--json', '-q']);
+  assert.equal(code, 0, stderr);
+  const { model, measured, streams } = JSON.parse(stdout);
+  assert.deepEqual([model.name, streams], ['demo', 2]);
+  for (const name of ['promptTokensPerSecond', 'ttftMs', 'tokensPerSecond', 'streamedTokensPerSecond']) assert.ok(measured[name] > 0, name);
+  assert.match((await cli(['bench', 'demo', '-p', '20', '-n', '4', '-s', '1', '-r', '1'])).stdout, /writing 4 tokens .* tokens\/s\n/);
+  for (const args of [['-n', '0'], ['-p', 'x'], ['-p', '100000']]) assert.equal((await cli(['bench', 'demo', ...args])).code, 2, args.join(' '));
+});
+
+test('completions know every command and option, in scripts that their shell can read', async () => {
+  for (const shell of ['bash', 'zsh', 'fish']) {
+    const { stdout } = await cli(['completions', shell]);
+    for (const name of Object.keys(COMMANDS)) assert.ok(stdout.includes(name), `${shell} ${name}`);
+    assert.ok(stdout.includes('repetition-penalty') && stdout.includes('context-size'), shell);
+  }
+  const script = path.join(home, 'completions.bash');
+  writeFileSync(script, (await cli(['completions', 'bash'])).stdout);
+  const ask = (...words) => spawnSync('bash', ['-c', `. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _llm_router; echo "\${COMPREPLY[@]}"`, script, 'llm-router', ...words], { encoding: 'utf8' });
+  const first = ask('be');
+  if (!first.error) {
+    assert.equal(first.stdout.trim(), 'bench', first.stderr);
+    assert.equal(ask('run', '--top').stdout.trim(), '--top-k --top-p');
+  }
+  assert.equal((await cli(['completions', 'csh'])).code, 2);
 });

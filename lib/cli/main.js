@@ -17,8 +17,10 @@ export const COMMANDS = {
   rm: 'remove models from the cache',
   convert: 'a model file becomes another one',
   inspect: 'what a model file holds',
+  bench: 'how fast a model reads and writes here',
   doctor: 'what this machine can do, and what is wrong with it',
   setup: 'fetch a model and try it',
+  completions: 'teach a shell these commands',
 };
 
 /** Options that every command takes. */
