@@ -26,6 +26,7 @@ export type * from './lib/types/routing.js';
 /** A call as one object. */
 export type CallSpec = RouteOptions & ({ prompt: Prompt } | { messages: ChatMessage[] });
 
+/** Options of `new LLMRouter()`. */
 export interface RouterOptions {
   /** Searched first for `models/<name>/`. @default LLM_RUNNER_BITNET_PATH, ./temp/bitnet-repo, then the same in the package */
   bitnetPath?: string;
@@ -71,14 +72,18 @@ export interface RouterOptions {
 
 /** A loader of your own. */
 export interface Loader {
+  /** Loads a model. */
   load(spec: LoadSpec): Promise<LoadedModel>;
 }
 
 /** What a loader gives: at least an id and generate(). */
 export interface LoadedModel {
   id: string;
+  /** Answers a prompt: a text, or an object with one. */
   generate(prompt: Prompt, options?: object): Promise<unknown>;
+  /** The same piece by piece. */
   stream?(prompt: Prompt, options?: object): AsyncIterable<unknown> | Promise<AsyncIterable<unknown>>;
+  /** Frees it. */
   unload?(): Promise<void>;
   [key: string]: unknown;
 }
@@ -91,24 +96,39 @@ export class LLMRouter extends EventEmitter<RouterEvents> implements AsyncDispos
   readonly router: Router;
   readonly pipeline: Pipeline;
   readonly loaders: Map<string, Loader>;
+  /** Registers the loaders; `load()` does it by itself. A second call does nothing. */
   initialize(): Promise<void>;
+  /** Adds a loader of your own for a format. */
   registerLoader(format: string, loader: Loader): void;
   /** A model behind an endpoint. */
   load(spec: RemoteLoadSpec & { type: 'openai' | 'ollama' } & RegisterOptions): Promise<RemoteModel>;
+  /** The same by its name behind the name of an API. */
   load(source: `openai:${string}` | `ollama:${string}`, options?: RemoteLoadOptions & RegisterOptions): Promise<RemoteModel>;
+  /** Loads a model from a file, a folder or an id, `demo` among them. */
   load(source: string, options?: LoadOptions & RegisterOptions): Promise<BitNetModel>;
+  /** The same as one object. */
   load(spec: LoadSpec & RegisterOptions): Promise<BitNetModel>;
+  /** The whole answer to a prompt. */
   generate(prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
+  /** The same of a model in hand. */
   generate(model: AnyModel, prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
+  /** The same of a model by its id. */
   generate(modelId: string, prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
+  /** The same as one object. */
   generate(call: CallSpec): Promise<RoutedResult>;
+  /** The answer to a prompt as it is made, at once: it may be awaited, but need not be. */
   stream(prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
+  /** The same of a model in hand. */
   stream(model: AnyModel, prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
+  /** The same of a model by its id. */
   stream(modelId: string, prompt: Prompt, options?: RouteOptions): TextStream<RoutedResult>;
+  /** The same as one object. */
   stream(call: CallSpec): TextStream<RoutedResult>;
+  /** `generate()` under its other name. */
   quick(prompt: Prompt, options?: RouteOptions): Promise<RoutedResult>;
   /** One call as one object; with `stream: true` it resolves to the stream. */
   advanced(call: AdvancedCall & { stream?: false }): Promise<RoutedResult>;
+  /** The stream. */
   advanced(call: AdvancedCall & { stream: true }): Promise<TextStream<RoutedResult>>;
   /** Asks several models side by side and makes one answer of theirs. A member that fails has no vote. */
   ensemble(models: EnsembleMember[], prompt: Prompt, options?: EnsembleOptions): Promise<EnsembleResult>;
@@ -120,18 +140,26 @@ export class LLMRouter extends EventEmitter<RouterEvents> implements AsyncDispos
   setStrategy(strategy: StrategyName | (string & {}) | Strategy): void;
   /** Gives a strategy of your own a name. */
   addStrategy(name: string, strategy: Strategy): void;
+  /** Unloads a model; false when there is none of this id. */
   unload(modelId: string): Promise<boolean>;
+  /** Models, their measurements, and memory. */
   getStatus(): RouterStatus;
+  /** What the program runs in. */
   detectEnvironment(): Environment;
+  /** Unloads everything; the router can be used again afterwards. */
   cleanup(): Promise<void>;
   /** cleanup() under its other name. */
   dispose(): Promise<void>;
+  /** `cleanup()`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** What the program runs in. */
 export type Environment = 'node' | 'worker' | 'bun' | 'deno';
+/** What the program runs in. */
 export function detectEnvironment(): Environment;
 
+/** What `getStatus()` tells. */
 export interface RouterStatus {
   initialized: boolean;
   engine?: string;
@@ -145,14 +173,19 @@ export interface RouterStatus {
 }
 export default LLMRouter;
 
+/** What loaders of this package have in common. */
 export class BaseLoader extends EventEmitter {
   constructor(config?: object);
   supportedFormats: string[];
+  /** Whether it loads what has this format or extension. */
   supportsFormat(format: string): boolean;
+  /** What its models can do, and the formats that it loads. */
   getCapabilities(): { streaming: boolean; quantization: boolean; gpu: boolean; formats: string[] };
+  /** Unloads the model that was loaded last. */
   unload(): Promise<unknown>;
 }
 
+/** Options of `new BitNetLoader()`. */
 export interface BitNetLoaderOptions {
   /** Searched first for `models/<name>/`. @default as `RouterOptions.bitnetPath` */
   bitnetPath?: string;
@@ -165,19 +198,28 @@ export interface BitNetLoaderOptions {
 /** Loads models; generate() and stream() use the one loaded last. */
 export class BitNetLoader extends BaseLoader {
   constructor(options?: BitNetLoaderOptions);
+  /** Ids of the models that the guide names. */
   static listAvailableModels(): Promise<{ official: string[]; community: string[] }>;
   readonly bitnetPath: string;
   readonly buildDir: string;
   readonly modelDir: string;
   readonly supportedQuantTypes: QuantType[];
   readonly isReady: boolean;
+  /** Loads a model from a file, a folder or an id. */
   load(source: string, options?: LoadOptions): Promise<BitNetModel>;
+  /** The same as one object. */
   load(spec: LoadSpec): Promise<BitNetModel>;
+  /** The whole answer of the model that was loaded last. */
   generate(prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult & { raw: string; config: BitNetModel['config'] }>;
+  /** The answer of the model that was loaded last, as it is made. */
   stream(prompt: Prompt, options?: GenerateOptions): TextStream;
+  /** What is loaded, in the words of the original. */
   getModelInfo(): Promise<{ type: 'bitnet'; format: 'gguf'; quantization: string; path: string; config: BitNetModel['config'] }>;
+  /** Whether the native engine is there. */
   checkBitNetInstallation(): Promise<boolean>;
+  /** Path of the native engine. */
   getCliPath(): string;
+  /** Builds the native engine; only in a checkout. */
   buildBitNet(): Promise<void>;
   /** Path of a model: in a BitNet folder where it is there, else in the Hugging Face cache, which gets what it lacks. */
   downloadModel(modelId: string, quantType?: QuantType, options?: DownloadOptions): Promise<string>;
@@ -187,10 +229,15 @@ export class BitNetLoader extends BaseLoader {
 
 /** Answers with fixed sentences, for tests of programs around a model. */
 export class MockLoader extends BaseLoader implements Loader {
+  /** A model that answers with fixed sentences. */
   load(source: string, options?: object): Promise<LoadedModel>;
+  /** The same as one object. */
   load(spec: object): Promise<LoadedModel>;
+  /** Answers a prompt: a text, or an object with one. */
   generate(prompt: Prompt, options?: object): Promise<unknown>;
+  /** The same word by word. */
   stream(prompt: Prompt, options?: object): AsyncIterable<string>;
+  /** Whether the source is one of its own: `mock://…`. */
   canLoad(source: unknown): boolean;
 }
 
@@ -214,6 +261,7 @@ export class AbortError extends ModelError {
 }
 
 // The same calls on one router that the package keeps.
+/** Registers the loaders of the router that the package keeps. */
 export function initialize(): Promise<void>;
 export const load: LLMRouter['load'];
 export const generate: LLMRouter['generate'];

@@ -9,7 +9,7 @@ import { runNode } from './support/run.js';
 const project = guideProject();
 const readme = readFileSync(path.join(ROOT, 'README.md'), 'utf8');
 /** Guides whose examples make one program each. */
-const GUIDES = ['docs/routing.md', 'docs/structured-output.md'];
+const GUIDES = ['quick-start', 'chat', 'structured-output', 'routing', 'embeddings', 'deployment', 'migrating'].map((name) => `docs/${name}.md`);
 
 /** The examples under one heading belong together: a later one goes on with the names of an earlier one. */
 const sections = readme.split(/^## /m).slice(1).map((section) => ({

@@ -16,7 +16,7 @@ const flagsOf = ({ options: rows }) => Object.entries(rows).flatMap(([name, { sh
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 const bash = (commands) => `_llm_router() {
-  local word="\${COMP_WORDS[COMP_CWORD]}"
+  local word="\${COMP_WORDS[$COMP_CWORD]}"
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W "${commands.map(({ name }) => name).join(' ')} help --help --version" -- "$word"))
     return

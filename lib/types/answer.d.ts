@@ -1,7 +1,10 @@
 // The form of answers, tools, log-probabilities.
 
 /** A JSON schema, or an object that makes one (zod and others). */
-export type JsonSchema = { [keyword: string]: unknown } | { toJSONSchema(): object };
+export type JsonSchema = { [keyword: string]: unknown } | {
+  /** The schema. */
+  toJSONSchema(): object;
+};
 
 /**
  * The form of an answer. Keywords of a schema that cannot be enforced are refused by name; a `$ref` points into the schema itself.

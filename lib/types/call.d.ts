@@ -9,9 +9,13 @@ export interface ChatMessage {
   [key: string]: unknown;
 }
 
+/** A text, or messages. */
 export type Prompt = string | ChatMessage[];
+/** Instruction sets that there are kernels for. */
 export type Isa = 'scalar' | 'avx2' | 'avxvnni' | 'avx512vnni' | 'avx512vbmi' | 'neon' | 'neondotprod' | 'neoni8mm';
+/** Whether tokens are guessed ahead. */
 export type Speculation = 'auto' | 'off';
+/** Packings of ternary weights that files are named by. */
 export type QuantType = 'i2_s' | 'tl1' | 'tl2';
 
 /** How tokens are chosen. Given to `load()` they are the defaults of the model, given to a call they win over those. */
@@ -93,6 +97,7 @@ export interface GenerateOptions extends SamplingOptions, CallAliases {
   onToken?: (text: string) => void;
 }
 
+/** Tokens of a call, and its energy. */
 export interface Usage {
   promptTokens: number;
   /** Of these, tokens that an earlier call had already been through. */
@@ -119,6 +124,7 @@ export interface Timings {
   ttftMs: number;
 }
 
+/** What a call comes to. */
 export interface GenerateResult {
   /** The completion only. */
   text: string;
@@ -160,9 +166,14 @@ export class TextStream<Result = GenerateResult> implements AsyncIterableIterato
   readonly settled: boolean;
   /** Stops the engine; the iterator and `result` fail with an AbortError whose cause is `reason`. */
   abort(reason?: unknown): void;
+  /** The next piece of text. */
   next(): Promise<IteratorResult<string, undefined>>;
+  /** Leaves the stream and stops the engine; `break` in a `for await` loop does it. */
   return(value?: unknown): Promise<IteratorResult<string, undefined>>;
+  /** The stream itself: it can be read once. */
   [Symbol.asyncIterator](): this;
+  /** Leaves the stream, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
+  /** A web stream of the same text. */
   toReadableStream(): ReadableStream<string>;
 }

@@ -36,6 +36,7 @@ export class Chat {
   save(path: string): Promise<void>;
   /** Goes on with the turns of a file. */
   load(path: string): Promise<this>;
+  /** What `save()` writes. */
   toJSON(): { version: number; modelId?: string; system?: string; messages: ChatMessage[] };
 }
 
@@ -60,6 +61,7 @@ export type AdvancedCall = Omit<RouteOptions, 'modelId' | 'model' | 'fallbacks' 
   maxTokens?: number;
 } & ({ prompt: Prompt } | { messages: ChatMessage[] });
 
+/** A model by id, source or itself, with its weight: 1 where none is given. */
 export type EnsembleMember = string | AnyModel | { model: string | AnyModel; weight?: number };
 
 export interface EnsembleOptions extends RouteOptions {
@@ -90,7 +92,9 @@ export interface EnsembleResult extends RoutedResult {
  */
 export class Config {
   constructor(options?: RouterOptions & Record<string, unknown>);
+  /** A value in force. */
   get<T = unknown>(name: string, fallback?: T): T;
+  /** Sets a value, which wins over all other places. */
   set(name: string, value: unknown): this;
   /** A copy of all values in force. */
   getAll(): Record<string, unknown>;

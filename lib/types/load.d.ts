@@ -3,6 +3,7 @@ import type { Isa, QuantType, SamplingOptions, Speculation } from './call.js';
 import type { LoadAliases } from './aliases.js';
 import type { Price } from './routing.js';
 
+/** How far a load is. */
 export interface LoadProgress {
   phase: 'convert' | 'download' | 'open' | 'weights' | 'tokenizer' | 'ready';
   /** Bytes of this phase; of a download, those of all files. */
@@ -85,6 +86,7 @@ export interface RegisterOptions {
   price?: Price;
 }
 
+/** A load as one object. */
 export interface LoadSpec extends LoadOptions {
   /** A file, a folder, a model id (`owner/name`, or `owner/name/file.gguf`), `demo`, or any of these behind `bitnet:`. */
   source: string;

@@ -1,6 +1,7 @@
 // Models that the native engine has loaded.
 import type { ChatMessage, GenerateOptions, GenerateResult, Isa, Prompt, QuantType, SamplingOptions, TextStream } from './call.js';
 
+/** What is loaded and how it runs. */
 export interface ModelInfo {
   id: string;
   name: string;
@@ -34,6 +35,7 @@ export interface ModelInfo {
   memory: { weightsBytes: number; mappedBytes: number; kvBytes: number };
 }
 
+/** What a model has done so far; times in ms. */
 export interface ModelMetrics {
   loadTime: number;
   inferenceCount: number;
@@ -63,8 +65,11 @@ export interface BitNetModel extends AsyncDisposable {
   readonly conversation: boolean;
   /** The turns kept so far (a copy). */
   readonly turns: ChatMessage[];
+  /** Forgets the turns. */
   resetConversation(): void;
+  /** The whole answer to a prompt. */
   generate(prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult>;
+  /** The answer to a prompt as it is made. */
   stream(prompt: Prompt, options?: GenerateOptions): TextStream;
   /** `addSpecial`: also the tokens that the tokenizer puts around every text. @default true */
   tokenize(text: string, options?: { addSpecial?: boolean }): number[];
@@ -85,9 +90,13 @@ export interface BitNetModel extends AsyncDisposable {
    * the first included.
    */
   perplexity(text: string): Promise<{ perplexity: number; nll: number; tokens: number; tokenNll: number[] }>;
+  /** What is loaded and how it runs. */
   info(): ModelInfo;
+  /** Names, format, capabilities and metrics as plain data. */
   getInfo(): object;
+  /** Whether it has a capability. */
   supports(capability: string): boolean;
+  /** Names and source as plain data. */
   toJSON(): object;
   /** True while it answers. */
   readonly busy: boolean;
@@ -95,6 +104,8 @@ export interface BitNetModel extends AsyncDisposable {
   readonly usage: { key: string; bytes: number } | undefined;
   /** Ends what runs on it and frees its memory, unless another model shares it. A second call does nothing. */
   unload(): Promise<void>;
+  /** `unload()` under its other name. */
   cleanup(): Promise<void>;
+  /** `unload()` under its other name. */
   dispose(): Promise<void>;
 }

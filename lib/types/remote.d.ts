@@ -52,12 +52,17 @@ export interface RemoteModel extends AsyncDisposable {
   readonly busy: boolean;
   readonly capabilities: Record<string, boolean>;
   readonly metrics: Omit<ModelMetrics, 'loadTime'>;
+  /** The whole answer to a prompt. */
   generate(prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult>;
+  /** The answer to a prompt as it is made. */
   stream(prompt: Prompt, options?: GenerateOptions): TextStream;
+  /** Whether it has a capability. */
   supports(capability: string): boolean;
   /** Names of those options that this model cannot honour. */
   unsupported(options: GenerateOptions): string[];
+  /** Ends what is under way. */
   unload(): Promise<void>;
+  /** Names, source and address as plain data. */
   toJSON(): object;
 }
 
@@ -65,8 +70,12 @@ export interface RemoteModel extends AsyncDisposable {
 export class OpenAILoader extends BaseLoader {
   /** Defaults of its loads. */
   constructor(options?: { baseURL?: string; apiKeyEnv?: string });
+  /** Names a model of an endpoint; nothing is asked of it yet. */
   load(source: string, options?: RemoteLoadOptions): Promise<RemoteModel>;
+  /** The same as one object. */
   load(spec: RemoteLoadSpec): Promise<RemoteModel>;
+  /** The whole answer to a prompt. */
   generate(prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult>;
+  /** The answer to a prompt as it is made. */
   stream(prompt: Prompt, options?: GenerateOptions): TextStream;
 }

@@ -5,6 +5,7 @@ import type { RemoteModel } from './remote.js';
 /** A model of whatever loader. */
 export type AnyModel = BitNetModel | RemoteModel | LoadedModel;
 
+/** Ways to choose a model that come with the package. */
 export type StrategyName =
   | 'quality-first' | 'cost-optimized' | 'speed-priority' | 'balanced' | 'random' | 'round-robin' | 'least-loaded' | 'capability-match';
 
