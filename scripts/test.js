@@ -1,6 +1,6 @@
 // npm test: every check there is, after setting up whatever a fresh clone lacks.
-// npm run lint | test:rust | test:js run one part. One runs only by name,
-// for it fetches runtimes: npm run test:package.
+// npm run lint | test:rust | test:js run one part. Two run only by name,
+// for they fetch runtimes and a toolchain: npm run test:package | test:prebuilds.
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { ensureBuilt, ensurePackages, ROOT, run, say } from './support.js';
@@ -27,6 +27,11 @@ const parts = {
     ensurePackages();
     ensureBuilt();
     runTests('__test__/packages.test.js', '__test__/installed.test.js', '__test__/full/runtimes.test.js');
+  },
+  prebuilds() {
+    ensurePackages();
+    ensureBuilt();
+    runTests('__test__/full/prebuilds.test.js');
   },
 };
 

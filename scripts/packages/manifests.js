@@ -6,6 +6,10 @@ import { fileURLToPath } from 'node:url';
 import { binaryName, packageName, PLATFORMS } from '../../lib/platforms.js';
 import { ROOT } from '../support.js';
 
+/** Files of a platform's package that tell of the work of others in the engine; made when it is packed. */
+export const LICENCES = 'LICENCES-OF-CRATES.txt';
+export const BILL_OF_MATERIALS = 'sbom.cdx.json';
+
 /** package.json of this checkout. */
 export const readManifest = () => JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8'));
 
@@ -29,7 +33,7 @@ function platformManifest(platform) {
     repository: { ...repository, directory: `npm/${platform}` },
     type: 'commonjs',
     main: binaryName(platform),
-    files: [binaryName(platform)],
+    files: [binaryName(platform), LICENCES, BILL_OF_MATERIALS],
     os: [os],
     cpu: [cpu],
     ...(libc && { libc: [libc] }),

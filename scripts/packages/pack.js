@@ -1,11 +1,14 @@
 // npm run pack [-- PLATFORM…]: the tarballs that are published, into dist/: the main package, and those of the platforms named, or of
-// all whose engine is there. Packages that grew too large are refused.
+// all whose engine is there; with --all every engine has to be there. Packages that grew too large are refused.
 import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { binaryName, PLATFORMS } from '../../lib/platforms.js';
 import { ROOT, run, say } from '../support.js';
-import { platformBinary, platformFiles, publishedManifest } from './manifests.js';
+import { linkedCrates } from './crates.js';
+import { BILL_OF_MATERIALS, LICENCES, platformBinary, platformFiles, publishedManifest } from './manifests.js';
+import { billOfMaterials, licencesOf } from './notices.js';
 
 /** Bytes that a package may have, unpacked. */
 export const MAX_MAIN_BYTES = 8e6;
@@ -41,8 +44,14 @@ export function packMain(dist) {
 export function packPlatform(platform, dist, engine = platformBinary(platform)) {
   if (!(platform in PLATFORMS)) throw new Error(`there is no platform "${platform}"; there are: ${Object.keys(PLATFORMS).join(', ')}`);
   if (!existsSync(engine)) throw new Error(`the engine of ${platform} is missing: ${path.relative(ROOT, engine)}`);
+  const crates = linkedCrates(platform);
   const copies = { [binaryName(platform)]: engine, LICENSE: path.join(ROOT, 'LICENSE') };
-  return packFolder(stage(dist, platform, copies, platformFiles(platform)), dist);
+  const texts = {
+    ...platformFiles(platform),
+    [LICENCES]: licencesOf(crates),
+    [BILL_OF_MATERIALS]: `${JSON.stringify(billOfMaterials(platform, crates), null, 1)}\n`,
+  };
+  return packFolder(stage(dist, platform, copies, texts), dist);
 }
 
 /** Throws where a package has more bytes than it may. */
@@ -53,8 +62,9 @@ export function checkSize({ name, size, unpackedSize, files }, limit) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    const named = process.argv.slice(2);
-    const platforms = named.length > 0 ? named : Object.keys(PLATFORMS).filter((platform) => existsSync(platformBinary(platform)));
+    const { values, positionals } = parseArgs({ options: { all: { type: 'boolean' } }, allowPositionals: true });
+    const wanted = (platform) => values.all || existsSync(platformBinary(platform));
+    const platforms = positionals.length > 0 ? positionals : Object.keys(PLATFORMS).filter(wanted);
     const dist = path.join(ROOT, 'dist');
     rmSync(dist, { recursive: true, force: true });
     mkdirSync(dist);
