@@ -1,13 +1,15 @@
 // The packages installed from their tarballs, without network, install scripts or compilers, and the guide's code in them.
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { packageName, platformName } from '../lib/platforms.js';
-import { installedProject, runIn } from './support/install.js';
-import { ROOT } from './support/models.js';
+import { binaryName, packageName, PLATFORMS, platformName } from '../lib/platforms.js';
+import { platformFiles, publishedManifest } from '../scripts/packages/manifests.js';
+import { installedProject, runIn, runNpm } from './support/install.js';
+import { ROOT, temporaryFolder } from './support/models.js';
+import { serveRegistry } from './support/npm-registry.js';
 
-const { project, env } = installedProject();
+const { project, env, tarballs } = installedProject();
 const node = (...args) => runIn(project, env, ['node', ...args]);
 const expected = node('guide.mjs');
 
@@ -29,10 +31,9 @@ for (const [module, moduleResolution] of [['node16', 'node16'], ['esnext', 'bund
   test(`TypeScript with the resolution "${moduleResolution}" finds the types, and the compiled program gives the same text`, () => {
     const outDir = path.join(project, moduleResolution);
     const options = { module, moduleResolution, target: 'es2022', lib: ['es2022'], strict: true, skipLibCheck: false, outDir, types: ['node'], typeRoots: [path.join(ROOT, 'node_modules', '@types')] };
-    writeFileSync(path.join(project, 'package.json'), JSON.stringify({ name: 'project', private: true, type: 'module' }));
-    writeFileSync(path.join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['guide.ts'] }));
+    writeFileSync(path.join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: ['guide.mts'] }));
     node(path.join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc'));
-    assert.equal(node(path.join(outDir, 'guide.js')), expected);
+    assert.equal(node(path.join(outDir, 'guide.mjs')), expected);
   });
 }
 
@@ -42,7 +43,43 @@ test('the command is on the path of the project', () => {
   assert.match(node(command, 'run', 'demo', 'What is BitNet?', '--temperature', '0'), /BitNet is/);
 });
 
-test('without the package of the platform the first use says what to run', () => {
-  rmSync(path.join(project, 'node_modules', packageName(platformName())), { recursive: true });
-  assert.throws(() => node('guide.mjs'), /NATIVE_BINDING_MISSING/);
+/** A project that installed the package by its name, from a registry of this machine that has all of them. */
+async function fromRegistry() {
+  const folder = temporaryFolder();
+  const platforms = Object.keys(PLATFORMS).map((platform) => ({ manifest: JSON.parse(platformFiles(platform)['package.json']), tarball: tarballs[1] }));
+  const registry = await serveRegistry([{ manifest: publishedManifest(), tarball: tarballs[0] }, ...platforms]);
+  writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ name: 'other', private: true }));
+  await runNpm(folder, env, 'npm install llm-runner-router', registry);
+  return { folder, registry };
+}
+
+/** The first use of the engine in a folder: what it throws, or null. */
+function firstError(folder) {
+  const program = `import('llm-runner-router').then(({ load }) => load('demo')).then(() => null, ({ code, details }) => ({ code, ...details }))
+    .then((error) => console.log(JSON.stringify(error)))`;
+  return JSON.parse(runIn(folder, env, ['node', '--eval', program]));
+}
+
+/** What may become of the folder of the platform's package. */
+const breakages = {
+  'is missing': (folder) => rmSync(folder, { recursive: true }),
+  'is damaged': (folder) => writeFileSync(path.join(folder, binaryName(platformName())), 'no library'),
+  'is of another version': (folder) => {
+    const manifest = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'));
+    writeFileSync(path.join(folder, 'package.json'), JSON.stringify({ ...manifest, version: '1.0.0' }));
+    rmSync(path.join(folder, '..', '.package-lock.json')); // in which npm notes the versions that it installed
+  },
+};
+
+test('installed by its name it works, and where the package of the platform breaks, the command in the error mends it', async () => {
+  const { folder, registry } = await fromRegistry();
+  assert.deepEqual(readdirSync(path.join(folder, 'node_modules')).filter((name) => !name.startsWith('.')), ['llm-runner-router', packageName(platformName())]);
+  assert.equal(firstError(folder), null);
+  for (const [state, damage] of Object.entries(breakages)) {
+    damage(path.join(folder, 'node_modules', packageName(platformName())));
+    const { code, command } = firstError(folder);
+    assert.equal(code, 'NATIVE_BINDING_MISSING', state);
+    await runNpm(folder, env, command, registry);
+    assert.equal(firstError(folder), null, `${state}: ${command}`);
+  }
 });

@@ -71,23 +71,23 @@ async function firstUse(files) {
 }
 
 const manifestOf = (ofVersion) => JSON.stringify({ name: expected, version: ofVersion, main: 'engine.node' });
-const COMMAND = `npm install --no-save --force ${expected}@${version}`;
+const INSTALL = `npm install --no-save --force ${expected}@${version}`;
 
 const cases = {
-  'is not there': [undefined, /Cannot find module/],
-  'is of another version': [{ 'package.json': manifestOf('1.0.0'), 'engine.node': '' }, /it is of version 1\.0\.0/],
-  'is damaged': [{ 'package.json': manifestOf(version), 'engine.node': 'no library' }, /engine\.node/],
+  'is not there': [undefined, /Cannot find module/, INSTALL],
+  'is of another version': [{ 'package.json': manifestOf('1.0.0'), 'engine.node': '' }, /it is of version 1\.0\.0/, INSTALL],
+  'is damaged': [{ 'package.json': manifestOf(version), 'engine.node': 'no library' }, /engine\.node/, 'npm ci'],
 };
-for (const [state, [files, reason]] of Object.entries(cases)) {
+for (const [state, [files, reason, command]] of Object.entries(cases)) {
   test(`where the package of the platform ${state}, importing works, and the first use says what to run`, async () => {
     const error = await firstUse(files);
     assert.equal(error.code, 'NATIVE_BINDING_MISSING');
     assert.match(error.message, reason);
     assert.deepEqual(
       [error.platform, error.libc, error.node, error.package, error.command],
-      [platformName(), libc(), process.version, `${expected}@${version}`, COMMAND],
+      [platformName(), libc(), process.version, `${expected}@${version}`, command],
     );
-    for (const part of [platformName(), libc() ?? '', process.version, `${expected}@${version}`, `Run \`${COMMAND}\``]) assert.ok(error.message.includes(part), `${part} in: ${error.message}`);
+    for (const part of [platformName(), libc() ?? '', process.version, `${expected}@${version}`, `Run \`${command}\``]) assert.ok(error.message.includes(part), `${part} in: ${error.message}`);
   });
 }
 

@@ -18,7 +18,19 @@ const ownVersion = () => JSON.parse(readFileSync(path.join(PACKAGE_ROOT, 'packag
 function requirePackage(name) {
   const { version } = require(`${name}/package.json`);
   if (version !== ownVersion()) throw new Error(`it is of version ${version}`);
-  return require(name);
+  try {
+    return require(name);
+  } catch (error) {
+    error.isDamaged = true;
+    throw error;
+  }
+}
+
+/** What mends it: npm does not fetch a package again whose version is the right one, unless it installs everything anew. */
+function commandFor(expected, cause) {
+  if (existsSync(path.join(PACKAGE_ROOT, 'Cargo.toml'))) return 'npm run build';
+  if (!expected) return null;
+  return cause.isDamaged ? 'npm ci' : `npm install --no-save --force ${expected}`;
 }
 
 /** NATIVE_BINDING_MISSING: what this machine is, what was looked for, and the one command that mends it. */
@@ -27,16 +39,15 @@ function missing(platform, cause) {
   const expected = PLATFORMS[platform] && `${packageName(platform)}@${ownVersion()}`;
   // The first line tells what failed; those below it who asked.
   const [reason] = String(cause.message).split('\n');
-  let message = `The native engine for ${machine} is not there: ${reason}.`;
-  let command;
-  if (existsSync(path.join(PACKAGE_ROOT, 'Cargo.toml'))) command = 'npm run build';
-  else if (expected) {
-    command = `npm install --no-save --force ${expected}`;
-    message += ` It comes in the package ${expected}, which npm leaves out where optional dependencies are omitted or a lock file of another platform is used.`;
-  } else message += ` There are packages for ${Object.keys(PLATFORMS).join(', ')}; for others build it in a checkout of the repository with \`npm run build\`.`;
-  if (command) message += ` Run \`${command}\`.`;
-  const details = { platform, libc: libc(), node: process.version, package: expected ?? null, command: command ?? null };
-  return new ModelError(message, 'NATIVE_BINDING_MISSING', details, { cause });
+  const command = commandFor(expected, cause);
+  const advice = [
+    `The native engine for ${machine} is not there: ${reason}.`,
+    expected && `It comes in the package ${expected}, which npm leaves out where optional dependencies are omitted or a lock file of another platform is used.`,
+    !expected && `There are packages for ${Object.keys(PLATFORMS).join(', ')}; for others build it in a checkout of the repository with \`npm run build\`.`,
+    command && `Run \`${command}\`.`,
+  ];
+  const details = { platform, libc: libc(), node: process.version, package: expected ?? null, command };
+  return new ModelError(advice.filter(Boolean).join(' '), 'NATIVE_BINDING_MISSING', details, { cause });
 }
 
 /** The native module; throws NATIVE_BINDING_MISSING with the cure where there is none for this machine. */

@@ -1,7 +1,8 @@
 // The packages as a user gets them: packed, and installed from their tarballs into a project where there is nothing but Node.
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { addonPath } from '../../lib/native.js';
 import { binaryName, PLATFORMS, platformName } from '../../lib/platforms.js';
 import { packMain, packPlatform } from '../../scripts/packages/pack.js';
@@ -27,6 +28,13 @@ export function runIn(cwd, env, [program, ...args]) {
   if (error) throw error;
   if (status !== 0) throw new Error(`${[program, ...args].join(' ')} ended with ${status}:\n${stdout}${stderr}`);
   return stdout;
+}
+
+/** Runs a command line of npm that an error message gave, with a registry of this machine. */
+export async function runNpm(cwd, env, command, registry) {
+  const [npm, ...args] = command.split(' ');
+  if (npm !== 'npm') throw new Error(`no command of npm: ${command}`);
+  await promisify(execFile)(process.execPath, [npmProgram(), ...args, '--registry', registry, '--no-audit', '--no-fund'], { cwd, env });
 }
 
 /**
