@@ -35,3 +35,58 @@ export async function inspect(path, options) {
   const engine = callNative(native);
   return JSON.parse(await awaitNative(() => engine.inspectModel(checkPath(path, 'path'), contextSize)));
 }
+
+/** Sentences of the kinds that models see, for logits that are to be compared. */
+const SAMPLE = `The sun rises in the east and sets in the west. Water boils at one hundred degrees Celsius, or 212 °F.
+def add(a, b): return a + b  # the sum
+"¿Qué hora es?" – "Es la una." There are seven days in a week, and 31 of them in five.`;
+
+/** The largest difference of the logits of two models over the tokens of a text, and where their likeliest tokens are the same. */
+async function compareLogits(paths, text, signal) {
+  const { LLMRouter } = await import('./llm-router.js');
+  const router = new LLMRouter();
+  try {
+    const rows = [];
+    let tokens;
+    for (const path of paths) {
+      const model = await router.load(path, { signal });
+      const ids = model.tokenize(text).slice(0, 256);
+      if (tokens !== undefined && tokens.join() !== ids.join()) return { tokens: ids.length, largest: Infinity, sameTop: 0, sameTokens: false };
+      tokens = ids;
+      rows.push(await model.forward(ids, { all: true }));
+      await router.unload(model.id);
+    }
+    const [a, b] = rows;
+    const width = a.length / tokens.length;
+    if (a.length !== b.length) return { tokens: tokens.length, largest: Infinity, sameTop: 0, sameTokens: true };
+    let largest = 0;
+    let sameTop = 0;
+    for (let row = 0; row < tokens.length; row += 1) {
+      let [topA, topB] = [row * width, row * width];
+      for (let at = row * width; at < (row + 1) * width; at += 1) {
+        largest = Math.max(largest, Math.abs(a[at] - b[at]));
+        if (a[at] > a[topA]) topA = at;
+        if (b[at] > b[topB]) topB = at;
+      }
+      if (topA === topB) sameTop += 1;
+    }
+    return { tokens: tokens.length, largest, sameTop, sameTokens: true };
+  } finally {
+    await router.cleanup();
+  }
+}
+
+/**
+ * Tells whether two model files hold the same weights, and how far their logits over a text are apart.
+ * @param {string} first file or folder
+ * @param {string} second
+ * @param {import('../index.js').VerifyOptions} [options]
+ * @returns {Promise<import('../index.js').Verification>}
+ */
+export async function verify(first, second, options) {
+  const { text = SAMPLE, logits: wanted = true, ...run } = readOptions(options, 'verify');
+  const paths = [checkPath(first, 'first'), checkPath(second, 'second')];
+  const found = JSON.parse(await cancellable(run, (cancel, report) => native().compareModels(...paths, cancel, report)));
+  const logits = wanted ? await compareLogits(paths, text, run.signal) : undefined;
+  return { same: found.differences.length === 0 && (logits?.largest ?? 0) === 0, ...found, ...(logits && { logits }) };
+}

@@ -281,9 +281,10 @@ export class BitNetModel {
     return awaitNative(() => engine.forward(checkIds(ids), all));
   }
 
+  /** How well the model predicts a text, or token ids as they are. */
   async perplexity(text) {
     const engine = this.#engine;
-    return awaitNative(() => engine.perplexity(checkText(text, 'text')));
+    return awaitNative(() => (typeof text === 'object' && text !== null ? engine.perplexityOf(checkIds(text)) : engine.perplexity(checkText(text, 'text'))));
   }
 
   info() {

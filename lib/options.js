@@ -28,10 +28,12 @@ export const OPTIONS = [
   { name: 'autoBuild', in: ['loader', 'load'], type: 'boolean', about: 'build the native engine when it is missing (in a checkout)' },
   { name: 'revision', in: ['load', 'download'], type: 'string', about: 'branch, tag or commit of a Hugging Face id' },
   { name: 'offline', in: ['load', 'router', 'loader'], type: 'boolean', about: 'fetch nothing: what is not on the disk is not found' },
-  { name: 'onProgress', in: ['load', 'download', 'convert'], type: 'function', about: 'called with { phase, loadedBytes, totalBytes, file } while the model is fetched, read or converted' },
+  { name: 'onProgress', in: ['load', 'download', 'convert', 'verify'], type: 'function', about: 'called with { phase, loadedBytes, totalBytes, file } while the model is fetched, read or converted' },
 
   // Conversion
   { name: 'type', in: ['convert'], type: 'string', values: ['i2_s', 'tl1', 'tl2', 'tq1_0', 'tq2_0', 'iq1_bn', 'iq2_bn', 'hf'], about: 'what the ternary weights become; i2_s in a .gguf, else a Hugging Face folder' },
+  { name: 'text', in: ['verify'], type: 'string', about: 'text whose logits are compared; a few sentences when absent' },
+  { name: 'logits', in: ['verify'], type: 'boolean', about: 'false: compare the weights only' },
   { name: 'embeddingType', in: ['convert'], type: 'string', values: ['f32', 'f16', 'bf16', 'q8_0', 'q6_k'], about: 'type of embedding and head; what they are when absent' },
 
   // Models behind an endpoint
@@ -82,7 +84,7 @@ export const OPTIONS = [
   { name: 'echo', in: ['generate'], type: 'boolean', about: 'say the prompt again before the answer' },
   { name: 'contextOverflow', in: ['generate'], type: 'string', values: ['error', 'shift', 'truncate'], about: 'what to do when the context is full' },
   { name: 'cache', in: ['router', 'route'], type: 'boolean', about: 'answer a repeated call from the response cache' },
-  { name: 'signal', in: ['generate', 'load', 'download', 'convert', 'embed'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
+  { name: 'signal', in: ['generate', 'load', 'download', 'convert', 'verify', 'embed'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
   { name: 'energy', in: ['generate'], type: 'boolean', about: 'measure the energy of the call: usage.joules' },
   { name: 'onToken', in: ['generate'], type: 'function', aliases: ['onTextChunk'], about: 'called with each piece of text' },
 
@@ -120,6 +122,7 @@ const CALLS = {
   download: 'downloadModel()',
   convert: 'convert()',
   inspect: 'inspect()',
+  verify: 'verify()',
   register: 'load() of a router',
   ensemble: 'ensemble()',
   generate: 'generate() and stream() of a model',

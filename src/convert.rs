@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use llm_convert::{ConvertOptions, Converted, convert, embedding_type, inspect};
+use llm_convert::{ConvertOptions, Converted, compare, convert, embedding_type, inspect};
 use llm_engine::I2sLayout;
 use llm_model::I2sOrder;
 use napi::bindgen_prelude::{Env, PromiseRaw};
@@ -108,7 +108,7 @@ pub fn convert_model<'env>(
     let cancel = cancel.handle();
     let work = blocking(move || -> Result<_, Failure> {
         let mut progress = |now: &llm_convert::Progress| {
-            report(on_progress.as_ref(), to_js(now));
+            report(on_progress.as_ref(), to_js("convert", now));
             if cancel.is_cancelled() {
                 ControlFlow::Break(())
             } else {
@@ -121,9 +121,9 @@ pub fn convert_model<'env>(
     env.spawn_future(async move { Ok(work.await?.into()) })
 }
 
-fn to_js(now: &llm_convert::Progress) -> Progress {
+fn to_js(phase: &str, now: &llm_convert::Progress) -> Progress {
     Progress {
-        phase: "convert".to_owned(),
+        phase: phase.to_owned(),
         loaded_bytes: now.done as f64,
         total_bytes: now.total as f64,
         file: Some(FileProgress {
@@ -147,5 +147,33 @@ pub fn inspect_model<'env>(
 ) -> napi::Result<PromiseRaw<'env, String>> {
     let context = context_size.map(|size| size as usize);
     let work = blocking(move || inspect(Path::new(&path), context).map(|found| found.to_json()));
+    env.spawn_future(async move { Ok(work.await?) })
+}
+
+/// Compares the weights of two model files, on a thread that may block: JSON of [`llm_convert::Comparison`].
+///
+/// # Errors
+/// Whatever keeps either file from being read, with its code.
+#[napi(catch_unwind)]
+pub fn compare_models<'env>(
+    env: &'env Env,
+    first: String,
+    second: String,
+    cancel: &NativeCancel,
+    on_progress: Option<ProgressCallback>,
+) -> napi::Result<PromiseRaw<'env, String>> {
+    let cancel = cancel.handle();
+    let work = blocking(move || -> Result<_, Failure> {
+        let mut progress = |now: &llm_convert::Progress| {
+            report(on_progress.as_ref(), to_js("verify", now));
+            if cancel.is_cancelled() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let found = compare(Path::new(&first), Path::new(&second), &mut progress)?;
+        Ok(found.to_json())
+    });
     env.spawn_future(async move { Ok(work.await?) })
 }

@@ -245,6 +245,23 @@ impl NativeModel {
                 .map_err(inference_failed)
         })
     }
+
+    /// How well the model predicts each of `ids` but the first.
+    ///
+    /// # Errors
+    /// Fewer than two, more than the context takes, or one outside of the vocabulary.
+    #[napi(catch_unwind)]
+    pub fn perplexity_of<'env>(
+        &self,
+        env: &'env Env,
+        ids: Vec<u32>,
+    ) -> napi::Result<PromiseRaw<'env, TextPerplexity>> {
+        let engine = self.engine()?;
+        env.spawn_future(async move {
+            let task = engine.perplexity_of(ids).map_err(inference_failed)?;
+            task.await.map(Into::into).map_err(inference_failed)
+        })
+    }
 }
 
 /// How well a model predicts a text.

@@ -17,6 +17,8 @@ export const COMMANDS = {
   rm: 'remove models from the cache',
   convert: 'a model file becomes another one',
   inspect: 'what a model file holds',
+  verify: 'whether two model files are the same model',
+  perplexity: 'how well a model predicts a text',
   bench: 'how fast a model reads and writes here',
   doctor: 'what this machine can do, and what is wrong with it',
   setup: 'fetch a model and try it',

@@ -98,6 +98,10 @@ export function terminal({ color = true, quiet = false, stdout = process.stdout,
     },
     fail: ({ message }) => stderr.write(`${paintError('red', 'Error:')} ${message}\n`),
     progress,
+    /** One line about what is going on, where there is a terminal. */
+    status: (text) => {
+      if (showsBar) line(text);
+    },
     endProgress,
   };
 }

@@ -1,5 +1,5 @@
 // Model files into other model files, and what is in them.
-import type { Isa, LoadProgress } from '../../index.js';
+import type { BitNetModel, Isa, LoadProgress } from '../../index.js';
 
 /** What the ternary weights of a model become: a packing in a GGUF file, or `hf`, packed uint8 in a Hugging Face folder. */
 export type OutputType = 'i2_s' | 'tl1' | 'tl2' | 'tq1_0' | 'tq2_0' | 'iq1_bn' | 'iq2_bn' | 'hf';
@@ -78,7 +78,43 @@ export interface Inspection {
   kernel: string;
 }
 
+/** Options of `verify()`. */
+export interface VerifyOptions {
+  /** Text whose logits are compared, its first 256 tokens. @default a few sentences */
+  text?: string;
+  /** false: compare the weights only; neither model is loaded. @default true */
+  logits?: boolean;
+  signal?: AbortSignal;
+  /** Alias of `signal`. */
+  abortSignal?: AbortSignal;
+  /** Called for each tensor, with phase `verify`; counts tensors, not bytes. */
+  onProgress?: (progress: LoadProgress) => void;
+}
+
+/** What `verify()` found. */
+export interface Verification {
+  /** Whether all weights and all logits are equal. */
+  same: boolean;
+  /** Tensors that both have. */
+  compared: number;
+  /** `largest`: the largest difference of two of their numbers. */
+  differences: { name: string; what: string; largest?: number }[];
+  /** `largest`: the largest difference; `sameTop`: places where the likeliest token is the same; `sameTokens`: of the text. */
+  logits?: { tokens: number; largest: number; sameTop: number; sameTokens: boolean };
+}
+
 /** Converts a model file or folder, streaming; the output is there whole or not at all. Gives the same logits, bit for bit. */
 export function convert(input: string, output: string, options?: ConvertOptions): Promise<ConvertedModel>;
 /** Tells what a model file or folder holds, without loading it. */
 export function inspect(path: string, options?: { contextSize?: number }): Promise<Inspection>;
+/** Tells whether two model files hold the same weights, and how far their logits over a text are apart. */
+export function verify(first: string, second: string, options?: VerifyOptions): Promise<Verification>;
+/**
+ * How well a model predicts a text of any length, in windows (512 tokens) that overlap by half; `low` and `high`: the interval of 95 %.
+ * `state`: a file that keeps how far it is; the same call goes on from there.
+ */
+export function measurePerplexity(
+  model: Pick<BitNetModel, 'tokenize' | 'perplexity' | 'info'>,
+  text: string,
+  options?: { window?: number; state?: string; signal?: AbortSignal; onProgress?: (now: { done: number; total: number; perplexity: number; low: number; high: number }) => void },
+): Promise<{ perplexity: number; low: number; high: number; nll: number; tokens: number }>;

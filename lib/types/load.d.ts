@@ -5,7 +5,7 @@ import type { Price } from './routing.js';
 
 /** How far a load is. */
 export interface LoadProgress {
-  phase: 'convert' | 'download' | 'open' | 'weights' | 'tokenizer' | 'ready';
+  phase: 'convert' | 'verify' | 'download' | 'open' | 'weights' | 'tokenizer' | 'ready';
   /** Bytes of this phase; of a download, those of all files. */
   loadedBytes: number;
   totalBytes: number;

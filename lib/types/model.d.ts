@@ -89,7 +89,7 @@ export interface BitNetModel extends AsyncDisposable {
    * `nll`: mean negative log-likelihood of a token, in nats; `tokenNll`: that of each token but the first; `tokens`: tokens of the text,
    * the first included.
    */
-  perplexity(text: string): Promise<{ perplexity: number; nll: number; tokens: number; tokenNll: number[] }>;
+  perplexity(text: string | Iterable<number>): Promise<{ perplexity: number; nll: number; tokens: number; tokenNll: number[] }>;
   /** What is loaded and how it runs. */
   info(): ModelInfo;
   /** Names, format, capabilities and metrics as plain data. */

@@ -4,7 +4,7 @@
 //! kind, or the same with other weight types. Nothing is lost on the way: a model gives the same logits, bit for bit, before and
 //! after, and what a format has no place for is told ([`Converted::losses`]). An interrupted conversion leaves nothing behind.
 //!
-//! [`inspect`] tells what a model file holds without loading it.
+//! [`inspect`] tells what a model file holds without loading it, [`compare`] whether two hold the same.
 #![forbid(unsafe_code)]
 
 mod dense;
@@ -18,8 +18,10 @@ mod plan;
 mod run;
 mod tiles;
 mod tokenizer;
+mod verify;
 
 pub use error::ConvertError;
 pub use inspect::{Inspection, Memory, Shape, TensorInfo, TokenizerInfo, inspect};
 pub use options::{ConvertOptions, OutputType, embedding_type};
 pub use run::{Converted, Progress, convert};
+pub use verify::{Comparison, Difference, compare};

@@ -135,7 +135,7 @@ pub fn convert(
 }
 
 /// Kernels whose panels are read back the fastest: those that keep two bits a weight.
-fn compute(threads: Option<usize>) -> Result<Compute, ConvertError> {
+pub(crate) fn compute(threads: Option<usize>) -> Result<Compute, ConvertError> {
     let wanted = [Isa::Avx512Vnni, Isa::Avx2, Isa::Neon];
     let kernels = wanted.into_iter().find_map(Kernels::for_isa);
     let available = std::thread::available_parallelism().map_or(1, usize::from);

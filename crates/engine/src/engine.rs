@@ -284,7 +284,15 @@ impl Engine {
     /// [`EngineError::TextTooShort`] below two tokens, [`EngineError::ContextOverflow`], [`EngineError::Text`],
     /// [`EngineError::Closed`].
     pub fn perplexity(&self, text: &str) -> Result<Task<Perplexity>, EngineError> {
-        let ids = self.tokenize(text, true)?;
+        self.perplexity_of(self.tokenize(text, true)?)
+    }
+
+    /// How well the model predicts each of `ids` but the first, which is taken as it is: no token is put before them.
+    ///
+    /// # Errors
+    /// [`EngineError::TextTooShort`] below two tokens, [`EngineError::TokenOutOfRange`], [`EngineError::ContextOverflow`],
+    /// [`EngineError::Closed`].
+    pub fn perplexity_of(&self, ids: Vec<u32>) -> Result<Task<Perplexity>, EngineError> {
         if ids.len() < 2 {
             return Err(EngineError::TextTooShort { tokens: ids.len() });
         }

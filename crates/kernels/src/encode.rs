@@ -143,7 +143,7 @@ fn q6_k(values: &[f32; 256]) -> [u8; 210] {
             continue;
         }
         for (code, value) in codes[16 * index..].iter_mut().zip(group) {
-            *code = ((value / step).round_ties_even().clamp(-32.0, 31.0) + 32.0) as u8;
+            *code = (nearest((value / step).clamp(-32.0, 31.0)) + 32.0) as u8;
         }
     }
     write_q6_codes(&codes, &mut block);
@@ -165,7 +165,7 @@ fn q6_scale(values: &[f32; 16]) -> f32 {
         let inverse = -(32.0 + STEP * trial as f32) / extreme;
         let (mut product, mut square) = (0.0_f32, 0.0_f32);
         for value in values {
-            let code = (value * inverse).round_ties_even().clamp(-32.0, 31.0);
+            let code = nearest((value * inverse).clamp(-32.0, 31.0));
             product += value * value * value * code;
             square += value * value * code * code;
         }
@@ -176,6 +176,13 @@ fn q6_scale(values: &[f32; 16]) -> f32 {
         }
     }
     best
+}
+
+/// The nearest whole number of one below 2^22, the even one of two: an addition leaves no place for what is behind the point.
+#[inline(always)]
+fn nearest(x: f32) -> f32 {
+    const SHIFT: f32 = 12_582_912.0; // 1.5 x 2^23
+    (x + SHIFT) - SHIFT
 }
 
 /// Codes of 0 to 63 into the places that `blocks::q6_k` reads.

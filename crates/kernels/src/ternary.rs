@@ -135,6 +135,18 @@ impl TernaryMatrix {
         })
     }
 
+    /// Whether another matrix, packed by the same kernels, has the same shape and codes; scales are not looked at.
+    pub fn same_codes(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Line, &Line)| a.0 == b.0;
+        (self.rows, self.cols, self.packing) == (other.rows, other.cols, other.packing)
+            && self.lines.iter().zip(&*other.lines).all(same)
+    }
+
+    /// Writes the codes of a row, weight + 1, to `codes`, as long as the row.
+    pub fn read_row(&self, row: usize, codes: &mut [u8]) {
+        self.reader().read(row, codes);
+    }
+
     /// All weights as numbers, `[rows][cols]`, by the plainest possible reading of the layout: for tests.
     pub fn dequantize(&self) -> Vec<f32> {
         let mut weights = Vec::with_capacity(self.rows * self.cols);
