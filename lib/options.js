@@ -21,7 +21,7 @@ export const OPTIONS = [
   // Where models come from
   { name: 'source', in: ['load', 'remote'], type: 'string', about: 'file, folder, model id, `demo` or `bitnet:<id>`' },
   { name: 'type', in: ['load', 'remote'], type: 'string', aliases: ['format'], about: 'loader: bitnet, gguf, mock or a registered one; read from the file when absent' },
-  { name: 'quantType', in: ['load'], type: 'string', about: 'i2_s, tl1 (ARM64) or tl2 (x86_64)' },
+  { name: 'quantType', in: ['load'], type: 'string', about: 'i2_s, tl1 (ARM64), tl2 (x86_64), tq1_0, tq2_0, iq1_bn or iq2_bn' },
   { name: 'id', in: ['load', 'remote'], type: 'string', about: 'id of the model in the router; unique and made up when absent' },
   { name: 'name', in: ['load', 'remote'], type: 'string', about: 'name shown in results' },
   { name: 'bitnetPath', in: ['router', 'loader'], type: 'string', about: 'folder with models/<name>/, looked in first' },

@@ -39,7 +39,7 @@ export class BitNetLoader extends BaseLoader {
   #router;
   #engines = new Engines((key, request, onProgress) => this.#open(key, request, onProgress), (key) => this.#router.unload(key));
   supportedFormats = ['.gguf', 'bitnet', 'gguf'];
-  supportedQuantTypes = ['i2_s', 'tl1', 'tl2'];
+  supportedQuantTypes = ['i2_s', 'tl1', 'tl2', 'tq1_0', 'tq2_0', 'iq1_bn', 'iq2_bn'];
   process = null;
   isReady = false;
 

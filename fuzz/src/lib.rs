@@ -1,7 +1,7 @@
 //! Broken input for every parser of model files: whatever the bytes are, the answer is a value or an error.
 //!
 //! A [`Target`] puts the bytes in the place of one file of a small valid model and does with it what a user would: opens it,
-//! and where it opens, asks it for tokens, a rendered chat and a few words. Two programs feed it: the tests beside this file
+//! and where it opens, asks it for tokens, a rendered chat and a few words; and converts it. Two programs feed it: the tests beside this file
 //! replay the kept corpus and damage it a little, and `npm run fuzz` runs a coverage-guided fuzzer for as long as one likes.
 #![forbid(unsafe_code)]
 
@@ -9,14 +9,22 @@ mod damage;
 mod seeds;
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use llm_convert::{ConvertError, ConvertOptions, OutputType, convert};
 use llm_engine::{
     Engine, EngineConfig, EngineError, GenerateRequest, Message, Prompt, RenderOptions,
 };
 
 pub use damage::Damage;
 pub use seeds::{corpus_folder, seeds};
+
+/// The file beside which a configuration of kernels lies.
+const TL1: &str = "tl1.gguf";
+
+/// Where tile sizes are read from.
+const KERNEL_CONFIG: &str = "kernel_config.ini";
 
 /// The file that the bytes stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +45,13 @@ pub enum Target {
     TokenizerConfig,
     /// `chat_template.jinja`.
     Template,
+    /// `kernel_config.ini` beside a TL1 file.
+    KernelConfig,
 }
 
 impl Target {
     /// Every target.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Gguf,
         Self::Safetensors,
         Self::Index,
@@ -50,6 +60,7 @@ impl Target {
         Self::Tokenizer,
         Self::TokenizerConfig,
         Self::Template,
+        Self::KernelConfig,
     ];
 
     /// The name that the command line takes, and that of the folder with its corpus.
@@ -64,6 +75,7 @@ impl Target {
             Self::Tokenizer => "tokenizer",
             Self::TokenizerConfig => "tokenizer_config",
             Self::Template => "template",
+            Self::KernelConfig => "kernel_config",
         }
     }
 
@@ -84,6 +96,7 @@ impl Target {
             Self::Tokenizer => "tokenizer.json",
             Self::TokenizerConfig => "tokenizer_config.json",
             Self::Template => "chat_template.jinja",
+            Self::KernelConfig => KERNEL_CONFIG,
         }
     }
 }
@@ -104,6 +117,10 @@ impl Fixture {
         let folder = tempfile::tempdir()?;
         let source = match target {
             Target::Gguf => None,
+            Target::KernelConfig => {
+                make_tl1(&folder.path().join(TL1))?;
+                None
+            }
             Target::Index => Some("idx_ok"),
             _ => Some("ok"),
         };
@@ -129,9 +146,13 @@ impl Fixture {
         fs::write(&file, bytes).expect("the folder for temporary files can be written");
         let place = match self.target {
             Target::Gguf => file,
+            Target::KernelConfig => self.folder.path().join(TL1),
             _ => self.folder.path().to_path_buf(),
         };
-        use_model(&place)
+        let used = use_model(&place);
+        // Converting reads what loading does not; why it refuses, if it does, is no matter.
+        let _refused = convert_model(&place, self.folder.path());
+        used
     }
 }
 
@@ -141,6 +162,41 @@ fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
         fs::copy(entry.path(), to.join(entry.file_name()))?;
     }
     Ok(())
+}
+
+/// A small TL1 file.
+fn make_tl1(place: &Path) -> std::io::Result<()> {
+    let options = ConvertOptions {
+        to: Some(OutputType::Tl1),
+        threads: Some(1),
+        ..ConvertOptions::default()
+    };
+    let model = root().join("testdata/oracle/models/bitnet-2b4t");
+    convert(&model, place, &options, &mut go_on)
+        .map(drop)
+        .map_err(std::io::Error::other)
+}
+
+/// Converts the model, a file to a folder and a folder to a file; nothing is kept.
+fn convert_model(place: &Path, folder: &Path) -> Result<(), ConvertError> {
+    let options = ConvertOptions {
+        threads: Some(1),
+        ..ConvertOptions::default()
+    };
+    let name = if place.is_dir() { "out.gguf" } else { "out" };
+    // Beside the model, not in it.
+    let output = folder.with_extension(name);
+    let converted = convert(place, &output, &options, &mut go_on).map(drop);
+    let _nothing_there = if output.is_dir() {
+        fs::remove_dir_all(&output)
+    } else {
+        fs::remove_file(&output)
+    };
+    converted
+}
+
+fn go_on(_: &llm_convert::Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
 }
 
 /// Opens the model and asks it for tokens, a rendered chat and two words.

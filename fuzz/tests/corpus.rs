@@ -64,6 +64,11 @@ fn damaged_tokenizers_are_read_or_refused() {
 }
 
 #[test]
+fn damaged_kernel_configurations_are_read_or_refused() {
+    target_survives(Target::KernelConfig);
+}
+
+#[test]
 fn damaged_templates_are_read_or_refused() {
     target_survives(Target::Template);
 }

@@ -29,7 +29,7 @@ export interface DownloadOptions {
 export interface LoadOptions extends SamplingOptions, LoadAliases {
   /** Which loader: `bitnet`, `gguf`, `mock` or one of your own. @default read from the file or folder */
   type?: string;
-  /** Which file of several: `i2_s` on every processor, `tl1` on ARM64, `tl2` on x86_64. @default i2_s, else what is there */
+  /** Which file of several: `tl1` on ARM64, `tl2` on x86_64, the others everywhere; Hugging Face weights serve for each. @default i2_s, else what is there */
   quantType?: QuantType;
   /** Id of the model in the router; a model of the same id is replaced. @default made up, unique */
   id?: string;

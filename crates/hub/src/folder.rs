@@ -15,7 +15,7 @@ pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// What bitnet.cpp writes when nothing else is asked for.
 const DEFAULT_QUANT_TYPE: &str = "i2_s";
 /// Types that Hugging Face weights stand in for: the same ternary values, packed at load.
-const TERNARY_QUANT_TYPES: [&str; 3] = ["i2_s", "tl1", "tl2"];
+const TERNARY_QUANT_TYPES: [&str; 7] = ["i2_s", "tl1", "tl2", "tq1_0", "tq2_0", "iq1_bn", "iq2_bn"];
 
 /// What to load of several files.
 #[derive(Debug, PartialEq, Eq)]

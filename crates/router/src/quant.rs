@@ -14,25 +14,45 @@ pub enum QuantType {
     Tl1,
     /// Lookup tables for x86-64.
     Tl2,
+    /// Five values a byte, of llama.cpp.
+    Tq1_0,
+    /// Four values a byte, of llama.cpp.
+    Tq2_0,
+    /// Five values a byte, of ik_llama.cpp.
+    Iq1Bn,
+    /// Four values a byte, of ik_llama.cpp.
+    Iq2Bn,
 }
 
 impl QuantType {
-    const ALL: [Self; 3] = [Self::I2S, Self::Tl1, Self::Tl2];
+    const ALL: [Self; 7] = [
+        Self::I2S,
+        Self::Tl1,
+        Self::Tl2,
+        Self::Tq1_0,
+        Self::Tq2_0,
+        Self::Iq1Bn,
+        Self::Iq2Bn,
+    ];
 
-    /// `i2_s`, `tl1` or `tl2`.
+    /// `i2_s`, `tl1` …
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::I2S => "i2_s",
             Self::Tl1 => "tl1",
             Self::Tl2 => "tl2",
+            Self::Tq1_0 => "tq1_0",
+            Self::Tq2_0 => "tq2_0",
+            Self::Iq1Bn => "iq1_bn",
+            Self::Iq2Bn => "iq2_bn",
         }
     }
 
     /// Whether processors of the architecture `arch`, named as [`ARCH`] does, take it.
     fn is_for(self, arch: &str) -> bool {
         match self {
-            Self::I2S => true,
+            Self::I2S | Self::Tq1_0 | Self::Tq2_0 | Self::Iq1Bn | Self::Iq2Bn => true,
             Self::Tl1 => arch == "aarch64",
             Self::Tl2 => arch == "x86_64",
         }
@@ -74,6 +94,8 @@ mod tests {
             ("tl2", "x86_64", true),
             ("tl2", "aarch64", false),
             ("i2_s", "riscv64", true),
+            ("tq1_0", "x86_64", true),
+            ("IQ2_BN", "riscv64", true),
             ("q4_0", "x86_64", false),
             ("", "x86_64", false),
         ] {

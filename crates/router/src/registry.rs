@@ -15,7 +15,7 @@ pub struct LoadSpec {
     pub source: String,
     /// The id that the model gets; a model that has it already is unloaded. `None`: made from the source.
     pub id: Option<String>,
-    /// `i2_s`, `tl1` (ARM64) or `tl2` (x86-64): which file to take where there are several.
+    /// `i2_s`, `tl1` (ARM64), `tl2` (x86-64), `tq1_0`, `tq2_0`, `iq1_bn` or `iq2_bn`: which file to take where there are several.
     pub quant_type: Option<String>,
     /// A branch, tag or commit of a Hugging Face id.
     pub revision: Option<String>,
