@@ -3,6 +3,7 @@ import { awaitNative, callNative, ModelError } from './errors.js';
 import { cancellable } from './hub.js';
 import { native } from './native.js';
 import { readOptions, show } from './options.js';
+import { isUrl, withHeaders } from './remote-header.js';
 
 function checkPath(value, name) {
   if (typeof value === 'string' && value !== '') return value;
@@ -25,15 +26,17 @@ export async function convert(input, output, options) {
 }
 
 /**
- * Tells what a model file holds, without loading it.
- * @param {string} path file or folder
- * @param {{ contextSize?: number }} [options]
+ * Tells what a model file holds, without loading it; of one on a server, without fetching its weights.
+ * @param {string} path file, folder or URL
+ * @param {{ contextSize?: number, signal?: AbortSignal }} [options]
  * @returns {Promise<import('../index.js').Inspection>}
  */
 export async function inspect(path, options) {
-  const { contextSize } = readOptions(options, 'inspect');
+  const { contextSize, signal } = readOptions(options, 'inspect');
   const engine = callNative(native);
-  return JSON.parse(await awaitNative(() => engine.inspectModel(checkPath(path, 'path'), contextSize)));
+  const look = async (place) => JSON.parse(await awaitNative(() => engine.inspectModel(place, contextSize)));
+  if (!isUrl(checkPath(path, 'path'))) return look(path);
+  return { ...(await withHeaders(path, look, signal)), path };
 }
 
 /** Sentences of the kinds that models see, for logits that are to be compared. */

@@ -84,7 +84,7 @@ export const OPTIONS = [
   { name: 'echo', in: ['generate'], type: 'boolean', about: 'say the prompt again before the answer' },
   { name: 'contextOverflow', in: ['generate'], type: 'string', values: ['error', 'shift', 'truncate'], about: 'what to do when the context is full' },
   { name: 'cache', in: ['router', 'route'], type: 'boolean', about: 'answer a repeated call from the response cache' },
-  { name: 'signal', in: ['generate', 'load', 'download', 'convert', 'verify', 'embed'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
+  { name: 'signal', in: ['generate', 'load', 'download', 'convert', 'inspect', 'verify', 'embed'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
   { name: 'energy', in: ['generate'], type: 'boolean', about: 'measure the energy of the call: usage.joules' },
   { name: 'onToken', in: ['generate'], type: 'function', aliases: ['onTextChunk'], about: 'called with each piece of text' },
 

@@ -190,6 +190,7 @@ fn format_code(error: &FormatError) -> &'static str {
         | FormatError::SeveralGguf { .. } => "UNSUPPORTED_FORMAT",
         FormatError::FileTooLarge { .. }
         | FormatError::NoWeights { .. }
+        | FormatError::PickledWeights { .. }
         | FormatError::Json { .. }
         | FormatError::JsonNotObject { .. }
         | FormatError::NotUtf8 { .. }

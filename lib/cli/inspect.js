@@ -1,16 +1,17 @@
 // llm-router inspect: what a model file holds.
 import { inspect } from '../convert.js';
+import { withInterrupt } from './interrupt.js';
 import { bytes } from './terminal.js';
 
-export const usage = 'PATH';
-export const about = 'Tells what a model file or folder holds, without loading it: architecture, tensors, memory, tokenizer, and whether it can be loaded.';
+export const usage = 'PATH|URL';
+export const about = 'Tells what a model file or folder holds, without loading it: architecture, tensors, memory, tokenizer, and whether it can be loaded. Of a model on a server only the headers are fetched.';
 export const operands = { least: 1, most: 1 };
 export const options = {
   context: { type: 'string', short: 'c', value: 'TOKENS', about: 'context for which memory is counted (default: the limit of the model)' },
   tensors: { type: 'boolean', about: 'every tensor with its type and shape' },
   json: { type: 'boolean', about: 'one line of JSON with all of it' },
 };
-export const examples = ['llm-router inspect model.gguf', 'llm-router inspect ./BitNet-b1.58-2B-4T --context 2048', 'llm-router inspect model.gguf --tensors'];
+export const examples = ['llm-router inspect model.gguf', 'llm-router inspect ./BitNet-b1.58-2B-4T --context 2048', 'llm-router inspect https://huggingface.co/microsoft/bitnet-b1.58-2B-4T'];
 
 const number = (n) => n.toLocaleString('en-US');
 
@@ -46,7 +47,8 @@ function summary(found) {
 }
 
 export async function run({ values, positionals: [path], out }) {
-  const found = await inspect(path, { contextSize: values.context === undefined ? undefined : Number(values.context) });
+  const contextSize = values.context === undefined ? undefined : Number(values.context);
+  const found = await withInterrupt((signal) => inspect(path, { contextSize, signal }));
   if (values.json) {
     out.json(found);
     return;

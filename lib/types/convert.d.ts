@@ -42,6 +42,7 @@ export interface ConvertedModel {
 
 /** What `inspect()` tells of a model file. */
 export interface Inspection {
+  /** As it was given. */
   path: string;
   format: 'gguf' | 'huggingface';
   /** As the file names it; empty where it does not. */
@@ -105,8 +106,11 @@ export interface Verification {
 
 /** Converts a model file or folder, streaming; the output is there whole or not at all. Gives the same logits, bit for bit. */
 export function convert(input: string, output: string, options?: ConvertOptions): Promise<ConvertedModel>;
-/** Tells what a model file or folder holds, without loading it. */
-export function inspect(path: string, options?: { contextSize?: number }): Promise<Inspection>;
+/**
+ * Tells what a model file or folder holds, without loading it. `path` may be the URL of a .gguf file, of a folder, or of a model's page: headers are
+ * fetched by ranges, weights are not.
+ */
+export function inspect(path: string, options?: { contextSize?: number; signal?: AbortSignal }): Promise<Inspection>;
 /** Tells whether two model files hold the same weights, and how far their logits over a text are apart. */
 export function verify(first: string, second: string, options?: VerifyOptions): Promise<Verification>;
 /**

@@ -89,6 +89,17 @@ pub enum FormatError {
         /// The folder.
         path: PathBuf,
     },
+    /// The weights are PyTorch pickles, which are programs.
+    #[error(
+        "the weights in `{path}` are PyTorch files (`{name}`), which run code as they are read, so they are refused: take the model's \
+         safetensors files, or save it anew with `model.save_pretrained(folder, safe_serialization=True)`"
+    )]
+    PickledWeights {
+        /// The folder.
+        path: PathBuf,
+        /// The first of them.
+        name: String,
+    },
     /// A JSON file does not parse.
     #[error("`{path}` is not valid JSON: {problem}")]
     Json {

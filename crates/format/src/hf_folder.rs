@@ -147,6 +147,17 @@ impl HfFolder {
     }
 }
 
+/// The first PyTorch file of weights in a folder.
+fn pickle(folder: &Path) -> Result<Option<String>, FormatError> {
+    for extension in ["bin", "pt", "pth"] {
+        let names = names_with_extension(folder, extension)?;
+        if let Some(name) = names.into_iter().next() {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
 /// The weight files of a folder and what lies in which.
 #[derive(Debug, Default)]
 struct Weights {
@@ -172,6 +183,10 @@ impl Weights {
         }
         match names_with_extension(folder, "safetensors")?.as_slice() {
             [name] => Self::single(&folder.join(name)),
+            [] if let Some(name) = pickle(folder)? => Err(FormatError::PickledWeights {
+                path: folder.to_owned(),
+                name,
+            }),
             _ => Err(FormatError::NoWeights {
                 path: folder.to_owned(),
             }),

@@ -311,3 +311,19 @@ fn a_byte_order_mark_is_skipped_and_a_giant_configuration_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn pytorch_files_are_refused_with_advice_unless_safetensors_lie_beside_them() {
+    let folder = copy_of("models/bitnet-2b4t");
+    fs::write(folder.path().join("pytorch_model.bin"), b"\x80\x02").expect("written");
+    assert!(open(folder.path()).is_ok());
+    fs::remove_file(folder.path().join("model.safetensors")).expect("removed");
+    let error = open(folder.path()).expect_err("pickles");
+    assert!(
+        matches!(&error, FormatError::PickledWeights { name, .. } if name == "pytorch_model.bin")
+    );
+    assert!(
+        error.to_string().contains("safe_serialization=True"),
+        "{error}"
+    );
+}
