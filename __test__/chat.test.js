@@ -1,6 +1,6 @@
 // Conversations, ensembles, advanced() and the configuration.
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { Config, detectEnvironment, LLMRouter } from 'llm-runner-router';
@@ -213,3 +213,49 @@ async function using_(router) {
   await router[Symbol.asyncDispose]();
   assert.equal(router.registry.getModelCount(), 0);
 }
+
+test('a chat that is saved with its context is not computed again, and without it it is, to the same answer', async () => {
+  const file = path.join(temporaryFolder(), 'chat.json');
+  const { router, model } = await loadDemo();
+  const options = { system: 'You are a helpful assistant.', temperature: 0, maxTokens: 40 };
+  const chat = router.chat({ modelId: model.id, ...options });
+  for (const text of ['What is BitNet?', 'What is a token?', 'Hello!']) await chat.send(text);
+  await chat.save(file, { context: true });
+  assert.ok(existsSync(`${file}.context`));
+  const goOn = async () => {
+    const { router: other, model: same } = await loadDemo();
+    return (await other.chat({ modelId: same.id, ...options }).load(file)).send('Thank you.');
+  };
+  const restored = await goOn();
+  assert.ok(restored.usage.cachedTokens > 60, JSON.stringify(restored.usage));
+  const damaged = readFileSync(`${file}.context`);
+  damaged[damaged.length >> 1] ^= 1;
+  writeFileSync(`${file}.context`, damaged);
+  const recomputed = await goOn();
+  assert.equal(recomputed.usage.cachedTokens, 0);
+  assert.equal(restored.text, recomputed.text);
+  await assert.rejects(chat.save(file, { contexts: true }), { code: 'INVALID_OPTION' });
+});
+
+test('the context of another model is told from one\'s own', async () => {
+  const file = path.join(temporaryFolder(), 'context');
+  const { model } = await loadDemo();
+  const messages = [{ role: 'user', content: 'What is BitNet?' }];
+  assert.equal(await model.saveContext(messages, file), 0);
+  await model.generate(messages, { temperature: 0, maxTokens: 4 });
+  assert.ok((await model.saveContext(messages, file)) > 5);
+  const folder = path.join(temporaryFolder(), 'other');
+  cpSync(path.join(ROOT, 'demo', 'bitnet-demo'), folder, { recursive: true });
+  const weights = path.join(folder, 'model.safetensors');
+  const bytes = readFileSync(weights);
+  // Other keys in one layer: the same shapes, another model.
+  const header = Number(bytes.readBigUInt64LE(0));
+  const [name] = Object.keys(JSON.parse(bytes.subarray(8, 8 + header))).filter((key) => key.includes('layers.1.') && key.includes('k_proj.weight') && !key.includes('scale'));
+  const [from, to] = JSON.parse(bytes.subarray(8, 8 + header))[name].data_offsets.map((offset) => 8 + header + offset);
+  bytes.copyWithin(from, from + 64, to);
+  writeFileSync(weights, bytes);
+  const router = new LLMRouter();
+  const other = await router.load(folder, { threads: 1 });
+  assert.deepEqual([await model.loadContext(file) > 5, await other.loadContext(file)], [true, 0]);
+  await router.cleanup();
+});

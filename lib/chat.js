@@ -4,12 +4,15 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { readCallOptions } from './call.js';
 import { ToolLoop } from './tool-loop.js';
 import { ModelError } from './errors.js';
-import { isMessages, show } from './options.js';
+import { isMessages, readFlags, show } from './options.js';
 import { StreamAttempt } from './router/attempt.js';
 import { TextStream } from './stream.js';
 import { readTools } from './tools.js';
 
 const VERSION = 1;
+
+/** The file of what a model has computed of a chat. */
+const contextOf = (file) => `${file}.context`;
 
 /** What runs the tools of a turn; undefined where it has none. A chat runs them itself, so each needs a function. */
 function toolLoopOf(asked, maxRounds = 8) {
@@ -24,7 +27,7 @@ function toolLoopOf(asked, maxRounds = 8) {
 
 export class Chat {
   #ask;
-  #isLoaded;
+  #modelOf;
   #system;
   #options;
   #messages = [];
@@ -34,17 +37,17 @@ export class Chat {
   #lastStream;
 
   /**
-   * @param {{ ask: (messages: object[], options: object) => TextStream, isLoaded: (id: string) => boolean }} router
+   * @param {{ ask: (messages: object[], options: object) => TextStream, modelOf: (id?: string) => object | undefined }} router
    * @param {{ system?: string, modelId?: string }} [options] further ones are those of every turn
    */
-  constructor({ ask, isLoaded }, { system, systemPrompt = system, modelId, model = modelId, ...options } = {}) {
+  constructor({ ask, modelOf }, { system, systemPrompt = system, modelId, model = modelId, ...options } = {}) {
     for (const [name, value] of Object.entries({ system: systemPrompt, modelId: model })) {
       if (value !== undefined && typeof value !== 'string') {
         throw new ModelError(`Invalid option ${name}: ${show(value)} was given, a string is allowed`, 'INVALID_ARGUMENT', { option: name, given: value });
       }
     }
     this.#ask = ask;
-    this.#isLoaded = isLoaded;
+    this.#modelOf = modelOf;
     this.#system = systemPrompt;
     this.#modelId = model;
     this.#options = options;
@@ -52,7 +55,7 @@ export class Chat {
 
   /** The model that answers: the one named, else the one that answered last, while it is there: it has been through the turns already. */
   get modelId() {
-    return this.#modelId ?? (this.#isLoaded(this.#pinned) ? this.#pinned : undefined);
+    return this.#modelId ?? (this.#modelOf(this.#pinned) ? this.#pinned : undefined);
   }
 
   get system() {
@@ -84,9 +87,8 @@ export class Chat {
     this.#last = Promise.all([before, new Promise((resolve) => (finish = resolve))]);
     const start = async () => {
       await before;
-      const system = this.#system === undefined ? [] : [{ role: 'system', content: this.#system }];
       const sticky = this.modelId === undefined || route.strategy !== undefined ? {} : { modelId: this.modelId };
-      const turns = [...system, ...this.#messages, question];
+      const turns = [...this.#turns(), question];
       const ask = (more, choice) => new StreamAttempt(this.#ask([...turns, ...more], { ...asked, ...choice, ...sticky, ...route }));
       return loop ? loop.start(ask) : ask([]);
     };
@@ -102,6 +104,11 @@ export class Chat {
     return stream;
   }
 
+  /** The system message and the turns. */
+  #turns() {
+    return [...(this.#system === undefined ? [] : [{ role: 'system', content: this.#system }]), ...this.#messages];
+  }
+
   /** Forgets the turns. */
   reset() {
     this.#messages = [];
@@ -112,11 +119,13 @@ export class Chat {
   }
 
   /** Writes the conversation to a file: a reader sees the old one or the new one. */
-  async save(file) {
+  async save(file, options) {
+    const { context } = readFlags(options, { context: false }, 'save()');
     await this.#last;
     const temporary = `${file}.${process.pid}`;
     await writeFile(temporary, `${JSON.stringify(this, null, 2)}\n`);
     await rename(temporary, file);
+    if (context) await this.#modelOf(this.modelId)?.saveContext?.(this.#turns(), contextOf(file));
   }
 
   /** Goes on with the conversation of a file; the model stays the one of this chat if it has one. */
@@ -136,6 +145,7 @@ export class Chat {
     this.#messages = turns;
     this.#system = saved.system ?? this.#system;
     this.#pinned = saved.modelId;
+    await this.#modelOf(this.modelId)?.loadContext?.(contextOf(file));
     return this;
   }
 }

@@ -180,8 +180,8 @@ export class LLMRouter extends EventEmitter {
   /** A conversation: chat({ modelId, system }). With messages in the place of options, one answer to them. */
   chat(options, more) {
     if (isMessages(options)) return this.#chatOnce(options, more);
-    const isLoaded = (id) => this.registry.getAvailable().some((model) => model.id === id);
-    return new Chat({ ask: (messages, given) => this.stream(messages, given), isLoaded }, options);
+    const modelOf = (id) => this.registry.getAvailable().find((model) => model.id === id);
+    return new Chat({ ask: (messages, given) => this.stream(messages, given), modelOf }, options);
   }
 
   async #chatOnce(messages, options) {

@@ -274,6 +274,28 @@ export class BitNetModel {
     }
   }
 
+  /**
+   * Writes the keys and values that are kept of a chat to a file.
+   * @param {object[]} messages
+   * @param {string} file
+   * @returns {Promise<number>} tokens; 0, and no file, where nothing is kept or the model has no chat template
+   */
+  async saveContext(messages, file) {
+    const engine = this.#engine;
+    if (!this.#hasChatTemplate) return 0;
+    return awaitNative(() => engine.saveContext(toJson(checkChat(messages), 'messages'), checkText(file, 'file')));
+  }
+
+  /**
+   * Reads such a file, so that a chat of the same beginning goes on without computing it again.
+   * @param {string} file
+   * @returns {Promise<number>} tokens; 0 where the file is not there, damaged or of another model: then they are computed again
+   */
+  async loadContext(file) {
+    const engine = this.#engine;
+    return awaitNative(() => engine.loadContext(checkText(file, 'file')));
+  }
+
   /** Logits `[vocab]` of the last position, or `[ids.length * vocab]` with `all`. */
   async forward(ids, options) {
     const { all } = readFlags(options, { all: false }, 'forward()');

@@ -172,6 +172,7 @@ fn engine_code(error: &EngineError) -> &'static str {
         EngineError::ContextOverflow { .. } => "CONTEXT_OVERFLOW",
         EngineError::OverBudget { .. } | EngineError::KvOverBudget { .. } => "INSUFFICIENT_MEMORY",
         EngineError::SelfTest { .. } => "MODEL_SELFTEST_FAILED",
+        EngineError::PrefixFile { .. } => "IO_ERROR",
         EngineError::NonFiniteLogits => "INFERENCE_FAILED",
         EngineError::Cancelled => "ABORTED",
         EngineError::Closed => "MODEL_NOT_LOADED",

@@ -99,7 +99,7 @@ impl From<TextEvent> for GenerationEvent {
 }
 
 /// Token counts are bounded by the context, far below 2^32.
-fn count(tokens: usize) -> u32 {
+pub(crate) fn count(tokens: usize) -> u32 {
     u32::try_from(tokens).unwrap_or(u32::MAX)
 }
 

@@ -1,15 +1,16 @@
 //! The classes that `loaders/BitNetLoader.js` and `lib/model.js` hold.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use llm_engine::{Engine, KvBudget, Perplexity};
+use llm_engine::{Engine, KvBudget, Perplexity, Prompt};
 use llm_router::{LoadedModel, Router};
 use napi::bindgen_prelude::{Env, Float32Array, PromiseRaw, spawn_blocking};
 use napi_derive::napi;
 
 use crate::embedding::NativeEmbedding;
 use crate::error::{Failure, inference_failed};
-use crate::generation::NativeGeneration;
+use crate::generation::{NativeGeneration, count};
 use crate::hub::{NativeCancel, Progress, ProgressCallback, report};
 use crate::info::ModelInfo;
 use crate::options::{GenerateCall, LoadRequest, parse_messages, render_options};
@@ -223,6 +224,47 @@ impl NativeModel {
                 .await
                 .map(NativeEmbedding::new)
                 .map_err(inference_failed)
+        })
+    }
+
+    /// Writes what is kept of the beginning of a chat (JSON) to a file; gives the number of tokens.
+    ///
+    /// # Errors
+    /// IO_ERROR; what tokenizer and template say.
+    #[napi(catch_unwind)]
+    pub fn save_context<'env>(
+        &self,
+        env: &'env Env,
+        messages: String,
+        path: String,
+    ) -> napi::Result<PromiseRaw<'env, u32>> {
+        let engine = self.engine()?;
+        env.spawn_future(async move {
+            let save = move || -> Result<_, Failure> {
+                let prompt = Prompt::Messages {
+                    messages: parse_messages(&messages)?,
+                    options: render_options(false, "{}")?,
+                };
+                Ok(engine.save_prefix(prompt, Path::new(&path))?)
+            };
+            Ok(count(blocking(save).await?))
+        })
+    }
+
+    /// Reads such a file; gives the number of tokens, 0 where it is none of this model.
+    ///
+    /// # Errors
+    /// MODEL_NOT_LOADED when the model goes away meanwhile.
+    #[napi(catch_unwind)]
+    pub fn load_context<'env>(
+        &self,
+        env: &'env Env,
+        path: String,
+    ) -> napi::Result<PromiseRaw<'env, u32>> {
+        let engine = self.engine()?;
+        env.spawn_future(async move {
+            let load = move || engine.load_prefix(Path::new(&path));
+            Ok(count(blocking(load).await?))
         })
     }
 

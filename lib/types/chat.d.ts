@@ -32,9 +32,12 @@ export class Chat {
   stream(text: string, options?: TurnOptions): TextStream<RoutedResult>;
   /** Forgets the turns. */
   reset(): void;
-  /** Writes the turns to a file of JSON. */
-  save(path: string): Promise<void>;
-  /** Goes on with the turns of a file. */
+  /**
+   * Writes the turns to a file of JSON. With `context`, what the model has computed of them goes into a file beside it, `<path>.context`:
+   * some kilobytes to some ten kilobytes a token. @default without
+   */
+  save(path: string, options?: { context?: boolean }): Promise<void>;
+  /** Goes on with the turns of a file; where its context is there and of this model, they are not computed again. */
   load(path: string): Promise<this>;
   /** What `save()` writes. */
   toJSON(): { version: number; modelId?: string; system?: string; messages: ChatMessage[] };

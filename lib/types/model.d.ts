@@ -83,6 +83,16 @@ export interface BitNetModel extends AsyncDisposable {
    * true; others, made to generate, give vectors that tell less.
    */
   embed(texts: readonly string[], options?: { signal?: AbortSignal }): Promise<Float32Array[]>;
+  /**
+   * Writes the keys and values that are kept of a chat to a file, with a checksum; resolves to its number of tokens, 0 (and no file) where
+   * nothing is kept or the model has no chat template.
+   */
+  saveContext(messages: ChatMessage[], file: string): Promise<number>;
+  /**
+   * Reads such a file, so that a chat of the same beginning goes on without computing it again; resolves to the number of tokens. A file
+   * that is not there, damaged, or of another model (its beginning is computed again and compared) gives 0 and does no harm.
+   */
+  loadContext(file: string): Promise<number>;
   /** Logits `[vocab]` after the last id, or with `all` `[ids.length * vocab]`. */
   forward(ids: Iterable<number>, options?: { all?: boolean }): Promise<Float32Array>;
   /**

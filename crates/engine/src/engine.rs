@@ -37,16 +37,16 @@ const MAX_LOGITS_BYTES: usize = 1 << 30;
 /// computing. Dropping the engine ends what is under way with [`EngineError::Closed`] and waits for that thread.
 pub struct Engine {
     pub(crate) model: Arc<dyn Model>,
-    vocabulary: Arc<Vocabulary>,
+    pub(crate) vocabulary: Arc<Vocabulary>,
     grammars: Grammars,
     sampling: SamplingOptions,
     speculation: Speculation,
-    context_size: usize,
+    pub(crate) context_size: usize,
     threads: usize,
     isa: llm_kernels::Isa,
     mapped_bytes: u64,
     kv_bytes: Arc<AtomicUsize>,
-    inbox: Arc<Inbox>,
+    pub(crate) inbox: Arc<Inbox>,
     thread: Option<JoinHandle<()>>,
 }
 

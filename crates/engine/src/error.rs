@@ -1,4 +1,5 @@
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use llm_format::FormatError;
 use llm_kernels::KernelError;
@@ -149,6 +150,14 @@ pub enum EngineError {
         "the model computed logits that are not finite: its weights are damaged, or the input leaves their range"
     )]
     NonFiniteLogits,
+    /// The keys and values of a conversation cannot be written.
+    #[error("{path} cannot be written")]
+    PrefixFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The request was cancelled.
     #[error("the request was cancelled")]
     Cancelled,

@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::EngineError;
 use crate::job::Job;
+use crate::prefix_file::PrefixWork;
 use crate::sequence::SequenceRequest;
 
 /// Work for the engine's thread.
@@ -14,6 +15,8 @@ pub(crate) enum Command {
     Generate(Box<SequenceRequest>),
     /// Compute something over a whole text.
     Run(Box<Job>),
+    /// Look into what is kept of finished requests, or add to it.
+    Prefix(Box<PrefixWork>),
 }
 
 /// The way into the engine's thread.

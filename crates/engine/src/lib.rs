@@ -39,6 +39,7 @@ mod job;
 mod kv_budget;
 mod load;
 mod prefix_cache;
+mod prefix_file;
 mod request;
 mod rng;
 mod sampler;

@@ -50,6 +50,16 @@ impl PrefixCache {
         Some(self.kept[at].cache.fork(len))
     }
 
+    /// A cache of as much of the beginning of `tokens` as any holds, shared with it.
+    pub(crate) fn find(&self, tokens: &[u32]) -> Option<KvCache> {
+        let common = |kept: &Kept| {
+            let same = kept.tokens.iter().zip(tokens).take_while(|(a, b)| a == b);
+            same.count()
+        };
+        let best = self.kept.iter().max_by_key(|kept| common(kept))?;
+        Some(best.cache.fork(common(best))).filter(|cache| !cache.is_empty())
+    }
+
     /// Keeps `cache`, whose positions hold the beginning of `tokens`, unless another one says more. Older ones that say no
     /// more are dropped, and then the oldest until all fit.
     pub(crate) fn put(&mut self, mut tokens: Vec<u32>, cache: KvCache) {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use llm_kernels::{Compute, Kernels};
-use llm_model::{BatchEntry, KvCache, Logits, Model, ModelError, Scratch};
+use llm_model::{BatchEntry, KvCache, Logits, LogitsOf, Model, ModelError, Scratch};
 use llm_text::Tokenizer;
 
 use crate::error::EngineError;
@@ -22,6 +22,7 @@ use crate::job::{Job, Workbench};
 use crate::kv_budget::KvBudget;
 use crate::load::Clock;
 use crate::prefix_cache::PrefixCache;
+use crate::prefix_file::{PROOF, PrefixWork};
 use crate::sequence::{Sequence, SequenceRequest};
 use crate::speculation::{PlainPass, draft_limit};
 
@@ -48,6 +49,7 @@ pub(crate) struct Scheduler {
     waiting: VecDeque<SequenceRequest>,
     running: Vec<Sequence>,
     jobs: VecDeque<Job>,
+    prefix_work: VecDeque<PrefixWork>,
     prefix_cache: PrefixCache,
     clock: Clock,
     plain_pass: PlainPass,
@@ -82,6 +84,7 @@ impl Scheduler {
             waiting: VecDeque::new(),
             running: Vec::new(),
             jobs: VecDeque::new(),
+            prefix_work: VecDeque::new(),
             prefix_cache: PrefixCache::new(context_size),
             clock,
             plain_pass: PlainPass::default(),
@@ -100,6 +103,7 @@ impl Scheduler {
                 match command {
                     Command::Generate(request) => self.waiting.push_back(*request),
                     Command::Run(job) => self.jobs.push_back(*job),
+                    Command::Prefix(work) => self.prefix_work.push_back(*work),
                 }
             }
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.round())) {
@@ -111,12 +115,16 @@ impl Scheduler {
     /// Whether nothing can be done before the inbox changes.
     fn is_idle(&self) -> bool {
         let blocked = |sequence: &Sequence| !sequence.is_ready() && !sequence.is_over();
-        self.jobs.is_empty() && self.waiting.is_empty() && self.running.iter().all(blocked)
+        self.jobs.is_empty()
+            && self.prefix_work.is_empty()
+            && self.waiting.is_empty()
+            && self.running.iter().all(blocked)
     }
 
     fn round(&mut self) {
         self.sweep();
         self.keep_to_budget();
+        self.work_on_prefixes();
         self.admit();
         let batch = self.pick();
         self.pass(&batch);
@@ -138,6 +146,41 @@ impl Scheduler {
         for (outbox, end) in ends {
             outbox.finish(end);
         }
+    }
+
+    /// Looks up and takes over what is kept of finished requests.
+    fn work_on_prefixes(&mut self) {
+        while let Some(work) = self.prefix_work.pop_front() {
+            match work {
+                PrefixWork::Find(tokens, reply) => reply.send(Ok(self.prefix_cache.find(&tokens))),
+                PrefixWork::Adopt(tokens, cache, reply) => {
+                    let proved = self.proves(&tokens, &cache);
+                    if let Ok(true) = proved {
+                        self.prefix_cache.put(tokens, cache);
+                        self.count_bytes();
+                    }
+                    reply.send(proved);
+                }
+            }
+        }
+    }
+
+    /// Whether the beginning of `cache` is what this model computes of that of `tokens`.
+    fn proves(&mut self, tokens: &[u32], cache: &KvCache) -> Result<bool, EngineError> {
+        let n = tokens.len().min(PROOF);
+        let mut own = self.model.new_cache();
+        let entry = BatchEntry {
+            tokens: &tokens[..n],
+            cache: &mut own,
+            logits: LogitsOf::None,
+        };
+        self.model.forward(
+            &self.compute,
+            &mut self.scratch,
+            &mut [entry],
+            &mut self.logits,
+        )?;
+        Ok(cache.begins_like(&own, n))
     }
 
     /// Tells others what the caches take.
@@ -330,6 +373,9 @@ impl Scheduler {
         let what = panic_message(panic);
         for sequence in self.running.drain(..) {
             sequence.abort(EngineError::Internal { what: what.clone() });
+        }
+        for work in self.prefix_work.drain(..) {
+            work.fail(EngineError::Internal { what: what.clone() });
         }
         if let Some(job) = self.jobs.pop_front() {
             job.finish(Err(EngineError::Internal { what }));

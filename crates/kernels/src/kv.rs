@@ -151,6 +151,17 @@ impl KvBlock {
         Ok(())
     }
 
+    /// What the numbers of the row at place `at` of a plane are whole multiples of; `None` where rows are kept as f32.
+    ///
+    /// # Panics
+    /// When there is no such plane or place.
+    pub fn factor(&self, plane: usize, at: usize) -> Option<f32> {
+        match &self.planes[plane] {
+            Plane::Codes(_, factors) => Some(factors[at]),
+            Plane::Floats(_) | Plane::Widened(_) => None,
+        }
+    }
+
     /// Copies the row at place `at` of a plane to `out`, `[heads][head_dim]`.
     ///
     /// # Panics

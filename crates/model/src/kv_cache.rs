@@ -136,6 +136,31 @@ impl KvCache {
         Ok(())
     }
 
+    /// Keeps one row at the position `len`, which [`reserve`](Self::reserve) made room for.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write)'s.
+    pub(crate) fn write_row(
+        &mut self,
+        plane: usize,
+        row: &[f32],
+        factor: Option<f32>,
+    ) -> Result<(), ModelError> {
+        let block = Arc::get_mut(&mut self.blocks[self.len / KV_BLOCK])
+            .expect("reserve leaves no shared block where rows are written");
+        Ok(block.write(plane, self.len % KV_BLOCK, row, factor)?)
+    }
+
+    /// Its shape.
+    pub(crate) fn shape(&self) -> &KvShape {
+        &self.shape
+    }
+
+    /// Its blocks.
+    pub(crate) fn blocks(&self) -> &[Arc<KvBlock>] {
+        &self.blocks
+    }
+
     /// Counts `n` positions as held.
     pub(crate) fn advance(&mut self, n: usize) {
         self.len += n;

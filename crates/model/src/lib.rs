@@ -17,6 +17,7 @@ mod families;
 mod fields;
 mod head;
 mod kv_cache;
+mod kv_file;
 mod linear;
 mod logits;
 mod roles;

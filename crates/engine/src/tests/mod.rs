@@ -7,5 +7,6 @@ mod fake;
 mod faults;
 mod kv_budget;
 mod limits;
+mod prefix_files;
 mod scheduling;
 mod speculation;
