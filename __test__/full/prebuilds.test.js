@@ -29,7 +29,7 @@ for (const platform of built) {
     test(`${platform}, ${name}: the guide's code gives the same text`, () => assert.equal(runIn(project, env, [...command, 'guide.mjs']), expected));
 
     test(`${platform}, ${name}: all goldens hold`, () => {
-      const report = runIn(copy, { ...env, HF_HUB_OFFLINE: '1' }, [...command, path.join('__test__', 'oracle.test.js')]);
+      const report = runIn(copy, { ...env, HF_HUB_OFFLINE: '1' }, [...command, '--test-reporter=tap', path.join('__test__', 'oracle.test.js')]);
       assert.match(report, /^# pass [1-9]/m);
       assert.match(report, /^# fail 0/m);
     });
