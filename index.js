@@ -7,7 +7,7 @@
 // The classes behind it are in lib/, the loaders in loaders/, the engine in src/ and crates/.
 import { Chat } from './lib/chat.js';
 import { Config } from './lib/config.js';
-import { convert, inspect, verify } from './lib/convert.js';
+import { convert, inspect, quantize, verify } from './lib/convert.js';
 import { detectEnvironment } from './lib/environment.js';
 import { AbortError, ModelError } from './lib/errors.js';
 import { LLMRouter } from './lib/llm-router.js';
@@ -41,11 +41,11 @@ export const cleanup = () => sharedRouter().cleanup();
 Object.assign(LLMRouter, {
   default: LLMRouter, LLMRouter, BitNetLoader, MockLoader, OpenAILoader, BaseLoader, ModelRegistry, Router, Pipeline, Config, Chat, TextStream,
   ModelError, LlmError: ModelError, AbortError, detectEnvironment, initialize, load, unload, generate, stream, quick, advanced, ensemble, chat,
-  getStatus, cleanup, convert, inspect, verify, measurePerplexity,
+  getStatus, cleanup, convert, inspect, quantize, verify, measurePerplexity,
 });
 
 export {
   AbortError, BaseLoader, BitNetLoader, Chat, Config, convert, detectEnvironment, inspect, LLMRouter, MockLoader, ModelError, ModelError as LlmError, measurePerplexity, ModelRegistry,
-  OpenAILoader, Pipeline, Router, TextStream, verify,
+  OpenAILoader, Pipeline, quantize, Router, TextStream, verify,
 };
 export { LLMRouter as default, LLMRouter as 'module.exports' };

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { convert, LLMRouter, measurePerplexity, verify } from 'llm-runner-router';
+import { convert, LLMRouter, measurePerplexity, quantize, verify } from 'llm-runner-router';
 import { ORACLE, ROOT, temporaryFolder } from './support/models.js';
 import { runNode } from './support/run.js';
 
@@ -80,4 +80,18 @@ test('llm-router perplexity prints the number, or one line of JSON', async () =>
   assert.ok(low < perplexity && perplexity < high);
   assert.equal((await cli('perplexity', FOLDER)).code, 2);
   assert.equal((await cli('perplexity', FOLDER, '--file', file, '--window', '1')).code, 2);
+});
+
+test('quantize rounds masters without damage, and tells the damage of a model that was not trained for it', async () => {
+  const folder = temporaryFolder();
+  const trained = await quantize(path.join(ORACLE, 'models', 'bitnet-2b4t-bf16'), path.join(folder, 'trained'));
+  assert.deepEqual([trained.isTrained, trained.type, trained.after], [true, 'hf', trained.before]);
+  const dense = path.join(ORACLE, 'models', 'llama-fp16');
+  await assert.rejects(quantize(dense, path.join(folder, 'no')), { code: 'UNSUPPORTED_QUANT', message: /not trained.*force/s });
+  const told = await cli('quantize', dense, path.join(folder, 'ruined'), '--force', '--json');
+  assert.equal(told.code, 0, told.stderr);
+  const { isTrained, before, after, type } = JSON.parse(told.stdout);
+  assert.deepEqual([isTrained, type], [false, 'hf']);
+  assert.notEqual(after.perplexity, before.perplexity);
+  assert.equal((await cli('quantize', dense, path.join(folder, 'x'))).code, 2);
 });

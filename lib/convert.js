@@ -3,6 +3,7 @@ import { awaitNative, callNative, ModelError } from './errors.js';
 import { cancellable } from './hub.js';
 import { native } from './native.js';
 import { readOptions, show } from './options.js';
+import { measurePerplexity } from './perplexity.js';
 import { isUrl, withHeaders } from './remote-header.js';
 
 function checkPath(value, name) {
@@ -92,4 +93,36 @@ export async function verify(first, second, options) {
   const found = JSON.parse(await cancellable(run, (cancel, report) => native().compareModels(...paths, cancel, report)));
   const logits = wanted ? await compareLogits(paths, text, run.signal) : undefined;
   return { same: found.differences.length === 0 && (logits?.largest ?? 0) === 0, ...found, ...(logits && { logits }) };
+}
+
+/**
+ * Rounds full-precision weights to ternary ones and measures what that does. A model that was not trained for it is refused without `force`.
+ * @param {string} input file or folder
+ * @param {string} output
+ * @param {import('../index.js').QuantizeOptions} [options]
+ * @returns {Promise<import('../index.js').QuantizedModel>}
+ */
+export async function quantize(input, output, options) {
+  const { force = false, text = SAMPLE, type: outputType, signal, onProgress, ...rest } = readOptions(options, 'quantize');
+  const isTrained = (await inspect(input)).ternaryParameters > 0;
+  if (!isTrained && !force) {
+    throw new ModelError(
+      `${input} was not trained for ternary weights: rounding them would ruin it. \`force: true\` (--force) does so all the same and tells the damage`,
+      'UNSUPPORTED_QUANT', { path: input },
+    );
+  }
+  const before = await perplexityOf(input, text, signal);
+  const call = { input: checkPath(input, 'input'), output: checkPath(output, 'output'), outputType, ternarize: true, ...rest };
+  const { outputType: type, ...made } = await cancellable({ signal, onProgress }, (cancel, report) => native().convertModel(call, cancel, report));
+  return { ...made, type, isTrained, before, after: await perplexityOf(output, text, signal) };
+}
+
+async function perplexityOf(source, text, signal) {
+  const { LLMRouter } = await import('./llm-router.js');
+  const router = new LLMRouter();
+  try {
+    return await measurePerplexity(await router.load(source, { signal }), text, { signal });
+  } finally {
+    await router.cleanup();
+  }
 }

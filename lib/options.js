@@ -28,13 +28,14 @@ export const OPTIONS = [
   { name: 'autoBuild', in: ['loader', 'load'], type: 'boolean', about: 'build the native engine when it is missing (in a checkout)' },
   { name: 'revision', in: ['load', 'download'], type: 'string', about: 'branch, tag or commit of a Hugging Face id' },
   { name: 'offline', in: ['load', 'router', 'loader'], type: 'boolean', about: 'fetch nothing: what is not on the disk is not found' },
-  { name: 'onProgress', in: ['load', 'download', 'convert', 'verify'], type: 'function', about: 'called with { phase, loadedBytes, totalBytes, file } while the model is fetched, read or converted' },
+  { name: 'onProgress', in: ['load', 'download', 'convert', 'quantize', 'verify'], type: 'function', about: 'called with { phase, loadedBytes, totalBytes, file } while the model is fetched, read or converted' },
 
   // Conversion
-  { name: 'type', in: ['convert'], type: 'string', values: ['i2_s', 'tl1', 'tl2', 'tq1_0', 'tq2_0', 'iq1_bn', 'iq2_bn', 'hf'], about: 'what the ternary weights become; i2_s in a .gguf, else a Hugging Face folder' },
-  { name: 'text', in: ['verify'], type: 'string', about: 'text whose logits are compared; a few sentences when absent' },
+  { name: 'type', in: ['convert', 'quantize'], type: 'string', values: ['i2_s', 'tl1', 'tl2', 'tq1_0', 'tq2_0', 'iq1_bn', 'iq2_bn', 'hf'], about: 'what the ternary weights become; i2_s in a .gguf, else a Hugging Face folder' },
+  { name: 'text', in: ['verify', 'quantize'], type: 'string', about: 'text that the models are tried on; a few sentences when absent' },
+  { name: 'force', in: ['quantize'], type: 'boolean', about: 'true: round a model that was not trained for it' },
   { name: 'logits', in: ['verify'], type: 'boolean', about: 'false: compare the weights only' },
-  { name: 'embeddingType', in: ['convert'], type: 'string', values: ['f32', 'f16', 'bf16', 'q8_0', 'q6_k'], about: 'type of embedding and head; what they are when absent' },
+  { name: 'embeddingType', in: ['convert', 'quantize'], type: 'string', values: ['f32', 'f16', 'bf16', 'q8_0', 'q6_k'], about: 'type of embedding and head; what they are when absent' },
 
   // Models behind an endpoint
   { name: 'baseURL', in: ['endpoint', 'remote'], type: 'string', about: 'address of an OpenAI-compatible API, up to and with /v1' },
@@ -44,12 +45,12 @@ export const OPTIONS = [
   { name: 'capabilities', in: ['remote'], type: 'object', about: '{ name: true }: what the model can do besides chat and streaming' },
 
   // The engine
-  { name: 'threads', in: ['load', 'convert'], type: 'integer', min: 1, max: 256, aliases: ['num_thread'], about: 'CPU threads; physical cores when absent' },
+  { name: 'threads', in: ['load', 'convert', 'quantize'], type: 'integer', min: 1, max: 256, aliases: ['num_thread'], about: 'CPU threads; physical cores when absent' },
   { name: 'contextSize', in: ['load', 'remote', 'inspect'], type: 'integer', min: 1, max: 16_777_216, aliases: ['num_ctx', 'contextLength'], about: 'most tokens of prompt and answer; the limit of the model when absent' },
   { name: 'isa', in: ['load'], type: 'string', values: ['scalar', 'avx2', 'avxvnni', 'avx512vnni', 'avx512vbmi', 'neon', 'neondotprod', 'neoni8mm'], about: 'kernel to use; the best one when absent' },
   { name: 'head', in: ['load'], type: 'string', values: ['auto', 'full'], about: 'full: read the whole output head for every token, with no rounded copy to search the largest logits; the same text' },
-  { name: 'i2sLayout', in: ['load', 'convert'], type: 'string', values: ['x86', 'arm', 'detect'], about: 'block order of I2_S tensors; x86 when absent' },
-  { name: 'kernelConfig', in: ['load', 'convert'], type: 'string', about: 'kernel_config.ini with the tile sizes of TL1 and TL2 tensors; the one beside the model when absent' },
+  { name: 'i2sLayout', in: ['load', 'convert', 'quantize'], type: 'string', values: ['x86', 'arm', 'detect'], about: 'block order of I2_S tensors; x86 when absent' },
+  { name: 'kernelConfig', in: ['load', 'convert', 'quantize'], type: 'string', about: 'kernel_config.ini with the tile sizes of TL1 and TL2 tensors; the one beside the model when absent' },
   { name: 'gpuLayers', in: ['load'], type: 'integer', min: 0, max: 1_000_000, about: 'there is no GPU back-end: above 0 warns once and runs on the CPU' },
   { name: 'selfTest', in: ['load'], type: 'boolean', about: 'true: let the model write a few tokens to see that it is sound; false: no test at all' },
   { name: 'conversation', in: ['load'], type: 'boolean', about: 'keep the turns of the chat' },
@@ -84,7 +85,7 @@ export const OPTIONS = [
   { name: 'echo', in: ['generate'], type: 'boolean', about: 'say the prompt again before the answer' },
   { name: 'contextOverflow', in: ['generate'], type: 'string', values: ['error', 'shift', 'truncate'], about: 'what to do when the context is full' },
   { name: 'cache', in: ['router', 'route'], type: 'boolean', about: 'answer a repeated call from the response cache' },
-  { name: 'signal', in: ['generate', 'load', 'download', 'convert', 'inspect', 'verify', 'embed'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
+  { name: 'signal', in: ['generate', 'load', 'download', 'convert', 'quantize', 'inspect', 'verify', 'embed'], type: 'signal', aliases: ['abortSignal'], about: 'stops the call' },
   { name: 'energy', in: ['generate'], type: 'boolean', about: 'measure the energy of the call: usage.joules' },
   { name: 'onToken', in: ['generate'], type: 'function', aliases: ['onTextChunk'], about: 'called with each piece of text' },
 
@@ -122,6 +123,7 @@ const CALLS = {
   download: 'downloadModel()',
   convert: 'convert()',
   inspect: 'inspect()',
+  quantize: 'quantize()',
   verify: 'verify()',
   register: 'load() of a router',
   ensemble: 'ensemble()',

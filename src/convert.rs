@@ -25,6 +25,8 @@ pub struct ConvertCall {
     pub output_type: Option<String>,
     /// `f32` … `q6_k`.
     pub embedding_type: Option<String>,
+    /// Rounds what is not ternary.
+    pub ternarize: Option<bool>,
     /// CPU threads; one per processor when absent.
     pub threads: Option<u32>,
     /// `x86` or `arm`: the block order of the input's I2_S tensors.
@@ -44,6 +46,7 @@ impl ConvertCall {
                 .as_deref()
                 .map(embedding_type)
                 .transpose()?,
+            ternarize: self.ternarize.unwrap_or(false),
             threads: self.threads.map(|threads| threads as usize),
             i2s_order: match layout.unwrap_or_default() {
                 I2sLayout::X86 => I2sOrder::X86,

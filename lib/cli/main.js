@@ -17,6 +17,7 @@ export const COMMANDS = {
   rm: 'remove models from the cache',
   convert: 'a model file becomes another one',
   inspect: 'what a model file holds',
+  quantize: 'full-precision weights become ternary ones',
   verify: 'whether two model files are the same model',
   perplexity: 'how well a model predicts a text',
   bench: 'how fast a model reads and writes here',

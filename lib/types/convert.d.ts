@@ -79,6 +79,26 @@ export interface Inspection {
   kernel: string;
 }
 
+/** Options of `quantize()`: those of `convert()`, and two of its own. */
+export interface QuantizeOptions extends ConvertOptions {
+  /** true: round a model that was not trained for ternary weights, which ruins it. @default false */
+  force?: boolean;
+  /** Text of the perplexities. @default a few sentences */
+  text?: string;
+}
+
+/** A perplexity with its interval of 95 %. */
+export interface MeasuredPerplexity { perplexity: number; low: number; high: number; nll: number; tokens: number }
+
+/** What `quantize()` made. */
+export interface QuantizedModel extends Omit<ConvertedModel, 'seconds'> {
+  /** Whether the model was trained for ternary weights. */
+  isTrained: boolean;
+  /** How well it predicts the text with its own weights, and with those of the output. */
+  before: MeasuredPerplexity;
+  after: MeasuredPerplexity;
+}
+
 /** Options of `verify()`. */
 export interface VerifyOptions {
   /** Text whose logits are compared, its first 256 tokens. @default a few sentences */
@@ -111,6 +131,8 @@ export function convert(input: string, output: string, options?: ConvertOptions)
  * fetched by ranges, weights are not.
  */
 export function inspect(path: string, options?: { contextSize?: number; signal?: AbortSignal }): Promise<Inspection>;
+/** Rounds full-precision weights to ternary ones, and measures the perplexity before and after. A model not trained for it is refused without `force`. */
+export function quantize(input: string, output: string, options?: QuantizeOptions): Promise<QuantizedModel>;
 /** Tells whether two model files hold the same weights, and how far their logits over a text are apart. */
 export function verify(first: string, second: string, options?: VerifyOptions): Promise<Verification>;
 /**
@@ -121,4 +143,4 @@ export function measurePerplexity(
   model: Pick<BitNetModel, 'tokenize' | 'perplexity' | 'info'>,
   text: string,
   options?: { window?: number; state?: string; signal?: AbortSignal; onProgress?: (now: { done: number; total: number; perplexity: number; low: number; high: number }) => void },
-): Promise<{ perplexity: number; low: number; high: number; nll: number; tokens: number }>;
+): Promise<MeasuredPerplexity>;

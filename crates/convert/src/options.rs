@@ -16,6 +16,8 @@ pub struct ConvertOptions {
     pub to: Option<OutputType>,
     /// The type of embedding and head. `None`: what they are.
     pub embedding: Option<DenseType>,
+    /// Rounds projections that are not ternary to ternary ones, as trained masters are. A model that was not trained for it is ruined.
+    pub ternarize: bool,
     /// Threads, at least 1. `None`: one per processor that this process may use.
     pub threads: Option<usize>,
     /// The block order of the input's I2_S tensors.

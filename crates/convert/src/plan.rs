@@ -101,6 +101,14 @@ pub(crate) struct Request<'a> {
     pub(crate) shapes: &'a [KernelShape],
 }
 
+impl Request<'_> {
+    /// Whether a weight is ternary in the output: as it is, or because that is asked for.
+    fn becomes_ternary(&self, role: Role) -> Result<bool, ConvertError> {
+        let is_made = self.options.ternarize && matches!(role, Role::Projection(..));
+        Ok(is_made || self.blueprint.is_ternary(role)?)
+    }
+}
+
 pub(crate) fn plan(request: &Request<'_>) -> Result<Plan, ConvertError> {
     let target = request.blueprint.target(request.container)?;
     let mut plan = Plan {
@@ -134,7 +142,7 @@ fn ternary_type(request: &Request<'_>) -> Result<Option<OutputType>, ConvertErro
     let wanted = request.options.to;
     let mut has_ternary = false;
     for role in request.blueprint.roles() {
-        has_ternary |= request.blueprint.is_ternary(role)?;
+        has_ternary |= request.becomes_ternary(role)?;
     }
     match (has_ternary, wanted, request.container) {
         (true, wanted, Container::Gguf) => Ok(Some(wanted.unwrap_or(OutputType::I2S))),
@@ -181,7 +189,7 @@ impl Plan {
                 let reorder = matches!(kind, ProjectionKind::Query | ProjectionKind::Key)
                     && self.target.rope_pairing != request.blueprint.config().rope_pairing;
                 match self.ternary {
-                    Some(output) if request.blueprint.is_ternary(role)? => {
+                    Some(output) if request.becomes_ternary(role)? => {
                         self.ternary_content(request, role, output.dtype(), [rows, cols], reorder)?
                     }
                     _ => Content::Dense {

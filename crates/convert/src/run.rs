@@ -6,15 +6,17 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use llm_format::{
-    Dtype, GgufWriter, KernelShape, SafetensorsWriter, TensorPlan, WriteError, read_kernel_config,
+    Dtype, GgufWriter, KernelShape, SafetensorsWriter, Tensor, TensorPlan, WriteError,
+    read_kernel_config,
 };
 use llm_kernels::{
-    Compute, Isa, KernelError, Kernels, TernaryMatrix, TlTiles, reorder_rows, write_hf, write_i2s,
-    write_iq1_bn, write_iq2_bn, write_tl1, write_tl2, write_tq1_0, write_tq2_0,
+    Compute, Isa, KernelError, Kernels, TernaryMatrix, TlTiles, pack_master, reorder_rows,
+    write_hf, write_i2s, write_iq1_bn, write_iq2_bn, write_tl1, write_tl2, write_tq1_0,
+    write_tq2_0,
 };
 use llm_model::{Blueprint, Container, EXACT_SCALES_KEYS, LoadOptions, Role, Weight};
 
-use crate::dense::{paired_rows, write_matrix};
+use crate::dense::{dense_type, paired_rows, write_matrix};
 use crate::error::ConvertError;
 use crate::options::{ConvertOptions, OutputType};
 use crate::output::Output;
@@ -277,13 +279,18 @@ impl Job<'_> {
             load,
             ..
         } = *self.request;
-        let weight = blueprint.weight(role, compute, load)?;
-        let Weight::Ternary(mut matrix) = weight else {
-            return Err(ConvertError::Unsupported {
-                what: format!("tensor `{}`", blueprint.name(role)),
-                why: "its blocks have several scales, so that it is not ternary as a whole"
-                    .to_owned(),
-            });
+        let mut matrix = match blueprint.weight(role, compute, load)? {
+            Weight::Ternary(matrix) => matrix,
+            Weight::Dense { tensor, scale: 1.0 } if self.request.options.ternarize => {
+                rounded(compute, &tensor)?
+            }
+            Weight::Dense { .. } | Weight::Norm(_) => {
+                return Err(ConvertError::Unsupported {
+                    what: format!("tensor `{}`", blueprint.name(role)),
+                    why: "its blocks have several scales, so that it is not ternary as a whole"
+                        .to_owned(),
+                });
+            }
         };
         let named = |source| ConvertError::Weights {
             name: step.name.clone(),
@@ -337,6 +344,21 @@ impl Job<'_> {
             self.put(&step.name, bytes, sink)
         })
     }
+}
+
+/// A dense matrix rounded to a ternary one.
+fn rounded(compute: &Compute, tensor: &Tensor) -> Result<TernaryMatrix, ConvertError> {
+    let (Some(dtype), &[rows, cols]) = (dense_type(tensor.dtype), tensor.shape.as_slice()) else {
+        return Err(ConvertError::Unsupported {
+            what: format!("tensor `{}`", tensor.name),
+            why: "it is no dense matrix".to_owned(),
+        });
+    };
+    let packed = pack_master(compute, rows, cols, dtype, &tensor.bytes);
+    packed.map_err(|source| ConvertError::Weights {
+        name: tensor.name.clone(),
+        source,
+    })
 }
 
 fn packed(

@@ -326,6 +326,29 @@ fn arm_files_are_read_as_such_when_it_is_said_or_found_out() {
 }
 
 #[test]
+fn a_dense_model_is_rounded_only_when_that_is_asked_for() {
+    let folder = TempDir::new().unwrap();
+    let input = oracle("models/llama-fp16");
+    let options = ConvertOptions {
+        ternarize: true,
+        ..to(OutputType::HuggingFace)
+    };
+    let rounded = folder.path().join("rounded");
+    let made = run(&input, &rounded, &options).unwrap();
+    assert_eq!(made.ternary, Some(OutputType::HuggingFace));
+    let (before, after) = (open(&input), open(&rounded));
+    assert!(after.info().ternary_parameters > 0 && before.info().ternary_parameters == 0);
+    let ids = before.tokenize(TEXTS[0], true).unwrap();
+    let logits = |engine: &Engine| engine.forward(&ids, true).unwrap().wait().unwrap();
+    assert!(logits(&before) != logits(&after));
+    // Masters that were trained for it are rounded the same way with or without.
+    let trained = oracle("models/bitnet-2b4t-bf16");
+    let path = folder.path().join("trained");
+    run(&trained, &path, &options).unwrap();
+    assert_same(&open(&trained), &open(&path), "trained");
+}
+
+#[test]
 fn what_is_cancelled_or_refused_leaves_nothing() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("out.gguf");
