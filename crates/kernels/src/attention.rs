@@ -12,21 +12,15 @@ use std::sync::Arc;
 use crate::Compute;
 use crate::compute::FORK_ELEMENTS;
 use crate::disjoint::DisjointMut;
-use crate::kv::{HeadRows, KV_BLOCK, KvBlock};
-use crate::kv_read::ColumnRows;
+use crate::kv::{HeadRows, KEY_TILES, KV_BLOCK, KvBlock};
+use crate::kv_read::{ColumnRows, KeyTile};
 use crate::rope::{RopeBlock, rotate};
 use crate::simd::LANES;
 
-use pass::{Part, Pass, in_block, tiles};
-
-/// Positions whose keys are rotated at a time: with heads of 128, they and what they are made of stay in the first cache.
-const KEY_TILE: usize = 16;
+use pass::{Part, Pass, in_block};
 
 /// Queries of one key and value head that share what one thread reads from the cache.
 const QUERIES: usize = 64;
-
-/// Queries that are scored against the same keys, those behind some of the queries included.
-const SCORE_TILE: usize = 16;
 
 /// How many blocks ahead values are asked for.
 const BLOCKS_AHEAD: usize = 2;
@@ -85,9 +79,9 @@ impl AttentionSpec {
         self.head_dim.div_ceil(LANES)
     }
 
-    /// Numbers of a query row, padded to whole columns.
+    /// Numbers of a query row, padded to whole pairs.
     fn row_len(&self) -> usize {
-        self.columns() * LANES
+        self.head_dim.next_multiple_of(2)
     }
 }
 
@@ -163,19 +157,23 @@ impl Run<'_> {
 
     /// `queries`: all queries of the pass as rotated rows, padded with zeros.
     fn rotate_queries(&self, q: &[f32], queries: &mut [f32]) {
-        let spec = self.spec;
-        let mut rows = queries.chunks_exact_mut(spec.row_len());
+        let (spec, row_len) = (self.spec, self.spec.row_len());
+        let mut angles = Vec::new();
         for part in &self.pass.parts {
-            for kv_head in 0..spec.n_kv_head {
-                for (query, row) in (0..part.queries(spec)).zip(&mut rows) {
-                    let (row, padding) = row.split_at_mut(spec.head_dim);
+            for query in 0..part.queries(spec) {
+                let position = part.position(spec, query);
+                let rope = &self.rope[position / KV_BLOCK];
+                if query.is_multiple_of(spec.group()) {
+                    angles.clear();
+                    angles.extend(rope.angles(position % KV_BLOCK));
+                }
+                for kv_head in 0..spec.n_kv_head {
+                    let at = part.query(spec, kv_head, query) * row_len;
+                    let (row, padding) = queries[at..at + row_len].split_at_mut(spec.head_dim);
                     let at = part.offset(spec, kv_head, query);
                     row.copy_from_slice(&q[at..at + spec.head_dim]);
                     padding.fill(0.0);
-                    let position = part.position(spec, query);
-                    let rope = &self.rope[position / KV_BLOCK];
-                    let (cos, sin) = rope.row(position % KV_BLOCK);
-                    rotate(&mut row[..2 * cos.len()], cos, sin);
+                    rotate(&mut row[..2 * angles.len()], &angles);
                 }
             }
         }
@@ -212,74 +210,66 @@ impl Run<'_> {
         });
     }
 
-    /// The scores of some queries of some heads at the positions of a block.
+    /// The scores of some queries of some heads at the positions of a block; `rows` are all queries.
     ///
     /// # Safety
     /// No other thread works on the same.
     unsafe fn score_block(
         &self,
         task: &ScoreTask<'_>,
-        queries: &[f32],
+        rows: &[f32],
         scores: &DisjointMut<'_, f32>,
     ) {
-        let (part, row_len) = (task.part, self.spec.row_len());
-        let seen = in_block(&part.seen_by(self.spec, &task.queries), task.block);
-        let len = KEY_TILE * (row_len + SCORE_TILE);
+        let (spec, part, row_len) = (self.spec, task.part, self.spec.row_len());
+        let seen = in_block(&part.seen_by(spec, &task.queries), task.block);
+        if seen.is_empty() {
+            return;
+        }
+        let len = LANES * (row_len + task.queries.len());
         self.compute.with_scratch(len, |buffer| {
-            let (keys, products) = buffer.split_at_mut(KEY_TILE * row_len);
-            for tile in tiles(&seen, KEY_TILE) {
-                let after = (tile.end / KV_BLOCK).min(part.blocks().end - 1);
+            let (room, products) = buffer.as_chunks_mut().0.split_at_mut(row_len);
+            for tile in seen.start / LANES..seen.end.div_ceil(LANES) {
+                let positions = seen.start.max(tile * LANES)..seen.end.min((tile + 1) * LANES);
+                // Queries before these see nothing of the tile.
+                let queries = part.first_at(spec, positions.start, &task.queries)..task.queries.end;
                 for kv_head in task.kv_heads.clone() {
-                    let heads = [task.block, after].map(|block| part.view.keys(block, kv_head));
-                    let keys = &mut keys[..tile.len() * row_len];
-                    let rope = &self.rope[task.block];
-                    let kernels = self.compute.kernels();
-                    kernels.rotated_keys(heads, places(&tile), rope, keys);
-                    // SAFETY: the caller's promise.
-                    unsafe {
-                        self.score_keys(task, kv_head, &tile, queries, keys, products, scores)
-                    };
+                    let keys = self.key_tile(task, tile, kv_head);
+                    let at = part.query(spec, kv_head, queries.start) * row_len;
+                    let x = &rows[at..at + queries.len() * row_len];
+                    let products = &mut products[..queries.len()];
+                    let (kernels, rope) = (self.compute.kernels(), &self.rope[task.block]);
+                    kernels.key_scores(keys, rope, spec.scale, x, room, products);
+                    for (query, products) in queries.clone().zip(products) {
+                        let at = part.score(spec, kv_head, query, positions.start);
+                        // SAFETY: the caller's promise.
+                        let scores = unsafe { scores.slice(at..at + positions.len()) };
+                        scores.copy_from_slice(
+                            &products[positions.start % LANES..][..positions.len()],
+                        );
+                    }
                 }
             }
         });
     }
 
-    /// The scores of some queries of a head at the positions of `tile`, of which `keys` are the keys.
-    ///
-    /// # Safety
-    /// No other thread works on the same.
-    unsafe fn score_keys(
-        &self,
-        task: &ScoreTask<'_>,
-        kv_head: usize,
-        tile: &Range<usize>,
-        queries: &[f32],
-        keys: &[f32],
-        products: &mut [f32],
-        scores: &DisjointMut<'_, f32>,
-    ) {
-        let (spec, part, row_len) = (self.spec, task.part, self.spec.row_len());
-        for some in tiles(&task.queries, SCORE_TILE) {
-            // The last of the queries sees most.
-            let end = part.seen_by(spec, &some).end.min(tile.end);
-            let n = end.saturating_sub(tile.start);
-            let at = part.query(spec, kv_head, some.start) * row_len;
-            let x = &queries[at..at + some.len() * row_len];
-            let keys = &keys[..n * row_len];
-            let kernels = self.compute.kernels();
-            kernels.dot_rows(keys, x, row_len, some.len(), products, KEY_TILE);
-            for (query, products) in some.zip(products.chunks_exact(KEY_TILE)) {
-                let at = part.score(spec, kv_head, query, tile.start);
-                // SAFETY: the caller's promise.
-                let scores = unsafe { scores.slice(at..at + n) };
-                for (score, product) in scores.iter_mut().zip(products) {
-                    *score = product * spec.scale;
-                }
-            }
+    /// One of a task's tiles of keys, and which one comes after it.
+    fn key_tile<'t>(&self, task: &ScoreTask<'t>, tile: usize, kv_head: usize) -> KeyTile<'t> {
+        let (part, heads) = (task.part, &task.kv_heads);
+        let (next_head, next) = if kv_head + 1 < heads.end {
+            (kv_head + 1, tile)
+        } else {
+            (heads.start, tile + 1)
+        };
+        let next_block = (next / KEY_TILES).min(part.blocks().end - 1);
+        KeyTile {
+            head: part.view.keys(task.block, kv_head),
+            tile: tile % KEY_TILES,
+            next: (part.view.keys(next_block, next_head), next % KEY_TILES),
         }
     }
 
-    /// `scores = exp(scores - max)` over what each query sees; `totals` are the sums, one for each query of the pass.
+    /// `scores = exp(scores - max)` over what each query sees, times the values' factors; `totals` are the sums without
+    /// them, one for each query of the pass.
     fn soften(&self, scores: &mut [f32], totals: &mut [f32]) {
         let spec = self.spec;
         let (scores, totals) = (DisjointMut::new(scores), DisjointMut::new(totals));
@@ -294,6 +284,14 @@ impl Run<'_> {
             // SAFETY: as above.
             let total = unsafe { totals.slice(index..index + 1) };
             total[0] = self.compute.kernels().exp_of_differences(row);
+            for block in seen.start / KV_BLOCK..seen.end.div_ceil(KV_BLOCK) {
+                let positions = in_block(&seen, block);
+                let factors = part.view.values(block, kv_head).factors;
+                let row = &mut row[positions.start - seen.start..][..positions.len()];
+                for (weight, factor) in row.iter_mut().zip(&factors[places(&positions)]) {
+                    *weight *= factor;
+                }
+            }
         });
     }
 

@@ -7,8 +7,7 @@ use crate::coarse::estimate::PanelEstimates;
 use crate::coarse::input::Input;
 use crate::coarse::{BLOCK_INPUTS, BLOCK_LINES, COARSE_TILE, FINE_INPUTS, PanelBounds};
 use crate::compute::Activation;
-use crate::kv::HeadRows;
-use crate::kv_read::ColumnRows;
+use crate::kv_read::{ColumnRows, KeyTile};
 use crate::ternary::{
     LINE_INPUTS, MAX_CODED_COLS, MAX_TRIT_ROWS, PANEL_ROWS, PANEL_TILE, TOKEN_TILE,
 };
@@ -84,13 +83,15 @@ macro_rules! float_kernels {
             crate::float::exp_of_differences($simd, x)
         }
         $(#[$attribute])*
-        pub(crate) fn rotated_keys(
-            heads: [crate::kv::HeadRows<'_>; 2],
-            places: std::ops::Range<usize>,
+        pub(crate) fn key_scores(
+            keys: crate::kv_read::KeyTile<'_>,
             rope: &crate::RopeBlock,
-            out: &mut [f32],
+            scale: f32,
+            x: &[f32],
+            room: &mut [[f32; crate::LANES]],
+            out: &mut [[f32; crate::LANES]],
         ) {
-            crate::kv_read::rotated_keys($simd, heads, places, rope, out);
+            crate::kv_read::key_scores($simd, keys, rope, scale, x, room, out);
         }
         $(#[$attribute])*
         pub(crate) fn add_weighted_values(
@@ -365,15 +366,17 @@ impl Kernels {
         dispatch!(self, exp_of_differences(x))
     }
 
-    /// [`kv_read::rotated_keys`](crate::kv_read::rotated_keys).
-    pub(crate) fn rotated_keys(
+    /// [`kv_read::key_scores`](crate::kv_read::key_scores).
+    pub(crate) fn key_scores(
         self,
-        heads: [HeadRows<'_>; 2],
-        places: Range<usize>,
+        keys: KeyTile<'_>,
         rope: &RopeBlock,
-        out: &mut [f32],
+        scale: f32,
+        x: &[f32],
+        room: &mut [[f32; LANES]],
+        out: &mut [[f32; LANES]],
     ) {
-        dispatch!(self, rotated_keys(heads, places, rope, out));
+        dispatch!(self, key_scores(keys, rope, scale, x, room, out));
     }
 
     /// [`kv_read::add_weighted_values`](crate::kv_read::add_weighted_values).

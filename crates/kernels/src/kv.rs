@@ -1,15 +1,22 @@
 //! The storage of cached keys and values.
 //!
 //! A ternary product is a whole number times a factor that a token's row shares (`Compute::ternary_matmul`), and that number
-//! hardly ever leaves 16 bits. So a row is kept as 16-bit codes and its factor whenever `code as f32 * factor` is every number
-//! of it, bit for bit, which is verified as it is written: half the memory, and attention half the traffic. Rows of which that
-//! is not true are kept as f32. Keys are kept as they were before the rotary embedding, which is applied as they are read.
+//! hardly ever leaves 16 bits. So a row is kept as 16-bit codes and its factor whenever the two give every number of it back, bit
+//! for bit, which is verified as it is written: half the memory, and attention half the traffic. A block with rows of which that
+//! is not true keeps f32: of whole numbers still where a row has a factor, so that attention does the same with a row whatever
+//! else the block holds. Keys are kept as they were before the rotary embedding, which is applied as they are read.
+//!
+//! Attention multiplies values by their position's weight, but keys by the query's numbers. So values lie position after position,
+//! and keys number after number, [`LANES`] positions side by side: neither sum runs across a vector.
 
 use crate::memory::prefer_huge_pages;
-use crate::simd::{LANES, ROUND};
+use crate::simd::{KEY_UNIT, LANES, ROUND};
 
 /// Positions of one cache block.
 pub const KV_BLOCK: usize = 64;
+
+/// Tiles of [`LANES`] positions that the keys of a block are cut into.
+pub(crate) const KEY_TILES: usize = KV_BLOCK / LANES;
 
 /// The system has no room for keys or values.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -19,20 +26,22 @@ pub struct KvOutOfMemory {
     pub bytes: usize,
 }
 
-/// Codes of neighbouring numbers of a head: a cache line.
+/// A cache line of codes.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct CodeRow(pub(crate) [i16; LANES]);
 
-/// Neighbouring numbers of a head.
+/// Two cache lines of numbers.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct FloatRow(pub(crate) [f32; LANES]);
 
-/// Planes of keys and values, such as those of all layers, at [`KV_BLOCK`] positions; without loss.
+/// Keys and values, such as those of all layers, at [`KV_BLOCK`] positions; without loss. Planes of even index hold keys, the
+/// others values.
 ///
-/// A plane is laid out `[head][column][KV_BLOCK][32]`, a column being 32 neighbouring numbers of a head (the last one padded),
-/// so that a column's positions lie one behind the other.
+/// Values are laid out `[head][column][KV_BLOCK][32]`, a column being 32 neighbouring numbers of a head (the last one padded).
+/// Keys are laid out `[head][tile][pair][32 positions][2]` as codes and `[head][tile][pair][2][32 positions]` as f32; a pair are
+/// the numbers `i` and `i + half` of a head, of which the last may be padding, and two rows of 32.
 #[derive(Debug)]
 pub struct KvBlock {
     heads: usize,
@@ -44,15 +53,81 @@ pub struct KvBlock {
     planes: Vec<Plane>,
 }
 
+/// What each position's whole numbers are multiplied by; 1 where they are the numbers themselves.
+type Factors = Box<[f32; KV_BLOCK]>;
+
 /// Where the rows of a plane are.
 #[derive(Debug)]
 enum Plane {
-    /// In the block's codes, from an index on, with the factor of each position.
-    Codes(usize, Box<[f32; KV_BLOCK]>),
-    /// In the block's f32 rows, from an index on.
+    /// In the block's codes, from an index on.
+    Codes(usize, Factors),
+    /// In the block's f32 rows, from an index on: the numbers themselves.
     Floats(usize),
     /// Of its own, after a row that codes cannot hold.
-    Widened(Vec<FloatRow>),
+    Widened(Vec<FloatRow>, Factors),
+}
+
+/// How the numbers of a plane lie in its rows.
+#[derive(Clone, Copy)]
+struct Layout {
+    keys: bool,
+    head_dim: usize,
+}
+
+impl Layout {
+    fn of(plane: usize, head_dim: usize) -> Self {
+        Self {
+            keys: plane.is_multiple_of(2),
+            head_dim,
+        }
+    }
+
+    /// Rows of a head.
+    fn rows(self) -> usize {
+        if self.keys {
+            KEY_TILES * 2 * self.half()
+        } else {
+            self.head_dim.div_ceil(LANES) * KV_BLOCK
+        }
+    }
+
+    /// Pairs of a head.
+    fn half(self) -> usize {
+        self.head_dim.div_ceil(2)
+    }
+
+    /// What whole numbers are multiples of once they are read.
+    fn unit(self) -> f32 {
+        if self.keys { KEY_UNIT } else { 1.0 }
+    }
+
+    /// Calls `visit(i, code, float)` for each number `i` of a head: the row and lane that it has at place `at` among codes, and
+    /// among f32.
+    #[inline(always)]
+    fn places(self, at: usize, mut visit: impl FnMut(usize, (usize, usize), (usize, usize))) {
+        if !self.keys {
+            for i in 0..self.head_dim {
+                let place = (i / LANES * KV_BLOCK + at, i % LANES);
+                visit(i, place, place);
+            }
+            return;
+        }
+        let (tile, lane) = (at / LANES, at % LANES);
+        let (code_row, code_lane) = (lane / (LANES / 2), lane % (LANES / 2) * 2);
+        for which in 0..2 {
+            for (pair, i) in (which * self.half()..self.head_dim)
+                .enumerate()
+                .take(self.half())
+            {
+                let first = 2 * (tile * self.half() + pair);
+                visit(
+                    i,
+                    (first + code_row, code_lane + which),
+                    (first + which, lane),
+                );
+            }
+        }
+    }
 }
 
 impl KvBlock {
@@ -61,11 +136,10 @@ impl KvBlock {
     /// # Errors
     /// [`KvOutOfMemory`].
     pub fn new(heads: usize, head_dim: usize, coded: &[bool]) -> Result<Self, KvOutOfMemory> {
-        let rows = heads * head_dim.div_ceil(LANES) * KV_BLOCK;
-        let n_coded = coded.iter().filter(|&&coded| coded).count();
         let mut next = [0; 2];
-        let plane = |&coded: &bool| {
+        let plane = |(index, &coded): (usize, &bool)| {
             let next = &mut next[usize::from(coded)];
+            let rows = heads * Layout::of(index, head_dim).rows();
             let first = std::mem::replace(next, *next + rows);
             if coded {
                 Plane::Codes(first, Box::new([0.0; KV_BLOCK]))
@@ -73,12 +147,14 @@ impl KvBlock {
                 Plane::Floats(first)
             }
         };
+        let planes = coded.iter().enumerate().map(plane).collect();
+        let [floats, codes] = next;
         Ok(Self {
             heads,
             head_dim,
-            codes: filled(n_coded * rows, CodeRow([0; LANES]))?,
-            floats: filled((coded.len() - n_coded) * rows, FloatRow([0.0; LANES]))?,
-            planes: coded.iter().map(plane).collect(),
+            codes: filled(codes, CodeRow([0; LANES]))?,
+            floats: filled(floats, FloatRow([0.0; LANES]))?,
+            planes,
         })
     }
 
@@ -91,7 +167,7 @@ impl KvBlock {
             Ok(match plane {
                 Plane::Codes(first, factors) => Plane::Codes(*first, factors.clone()),
                 Plane::Floats(first) => Plane::Floats(*first),
-                Plane::Widened(rows) => Plane::Widened(copied(rows)?),
+                Plane::Widened(rows, factors) => Plane::Widened(copied(rows)?, factors.clone()),
             })
         };
         Ok(Self {
@@ -123,7 +199,7 @@ impl KvBlock {
         let of_plane = |plane: &Plane| match plane {
             Plane::Codes(_, factors) => size_of_val(&**factors),
             Plane::Floats(_) => 0,
-            Plane::Widened(rows) => size_of_val(rows.as_slice()),
+            Plane::Widened(rows, factors) => size_of_val(rows.as_slice()) + size_of_val(&**factors),
         };
         size_of_val(self.codes.as_slice())
             + size_of_val(self.floats.as_slice())
@@ -145,10 +221,21 @@ impl KvBlock {
         factor: Option<f32>,
     ) -> Result<(), KvOutOfMemory> {
         self.check(at, row.len());
-        if !self.write_codes(plane, at, row, factor) {
-            self.write_floats(plane, at, row)?;
+        let layout = self.layout(plane);
+        let whole = factor.and_then(|factor| Whole::of(row, factor, layout.unit()));
+        match (&mut self.planes[plane], whole) {
+            (Plane::Codes(first, factors), Some(whole)) if whole.is_narrow() => {
+                let heads = self.codes[*first..].chunks_exact_mut(layout.rows());
+                for (rows, numbers) in heads.zip(whole.numbers.chunks_exact(self.head_dim)) {
+                    layout.places(at, |i, (row, lane), _| {
+                        rows[row].0[lane] = numbers[i] as i16
+                    });
+                }
+                factors[at] = whole.factor;
+                Ok(())
+            }
+            (_, whole) => self.write_floats(plane, at, row, whole),
         }
-        Ok(())
     }
 
     /// What the numbers of the row at place `at` of a plane are whole multiples of; `None` where rows are kept as f32.
@@ -157,8 +244,10 @@ impl KvBlock {
     /// When there is no such plane or place.
     pub fn factor(&self, plane: usize, at: usize) -> Option<f32> {
         match &self.planes[plane] {
-            Plane::Codes(_, factors) => Some(factors[at]),
-            Plane::Floats(_) | Plane::Widened(_) => None,
+            Plane::Codes(_, factors) | Plane::Widened(_, factors) => {
+                Some(factors[at] * self.layout(plane).unit())
+            }
+            Plane::Floats(_) => None,
         }
     }
 
@@ -168,14 +257,16 @@ impl KvBlock {
     /// As [`write`](Self::write).
     pub fn read(&self, plane: usize, at: usize, out: &mut [f32]) {
         self.check(at, out.len());
+        let layout = self.layout(plane);
         for (head, out) in out.chunks_exact_mut(self.head_dim).enumerate() {
-            for (column, out) in out.chunks_mut(LANES).enumerate() {
-                let numbers = match self.head(plane, head) {
-                    HeadRows::Codes(rows) => rows.numbers(column, at),
-                    HeadRows::Floats(rows) => rows.columns[column][at].0,
+            let HeadRows { rows, factors } = self.head(plane, head);
+            layout.places(at, |i, (code_row, code_lane), (row, lane)| {
+                let number = match rows {
+                    Rows::Codes(rows) => f32::from(rows[code_row].0[code_lane]) * layout.unit(),
+                    Rows::Floats(rows) => rows[row].0[lane],
                 };
-                out.copy_from_slice(&numbers[..out.len()]);
-            }
+                out[i] = number * factors[at];
+            });
         }
     }
 
@@ -188,116 +279,135 @@ impl KvBlock {
         );
     }
 
-    /// Rows of a plane.
-    fn rows(&self) -> usize {
-        self.heads * self.head_dim.div_ceil(LANES) * KV_BLOCK
+    fn layout(&self, plane: usize) -> Layout {
+        Layout::of(plane, self.head_dim)
     }
 
-    /// False when the row cannot be kept as codes.
-    fn write_codes(&mut self, plane: usize, at: usize, row: &[f32], factor: Option<f32>) -> bool {
-        let (Plane::Codes(first, factors), Some(factor)) = (&mut self.planes[plane], factor) else {
-            return false;
-        };
-        let inverse = 1.0 / factor;
-        let codes = &mut self.codes[*first..];
-        let fits = |(column, x): (usize, &[f32])| {
-            encode(x, factor, inverse, &mut codes[column * KV_BLOCK + at])
-        };
-        // Only a finite factor makes zeros of the padding.
-        let exact = factor.is_finite() && columns_of(row, self.head_dim).enumerate().all(fits);
-        if exact {
-            factors[at] = factor;
+    /// Keeps `row` as f32: as whole numbers where there are some, and room for their factor.
+    fn write_floats(
+        &mut self,
+        plane: usize,
+        at: usize,
+        row: &[f32],
+        whole: Option<Whole>,
+    ) -> Result<(), KvOutOfMemory> {
+        let layout = self.layout(plane);
+        if let Plane::Codes(first, factors) = &self.planes[plane] {
+            let wide = widened(&self.codes[*first..], self.heads, layout)?;
+            self.planes[plane] = Plane::Widened(wide, factors.clone());
         }
-        exact
-    }
-
-    fn write_floats(&mut self, plane: usize, at: usize, row: &[f32]) -> Result<(), KvOutOfMemory> {
-        if matches!(self.planes[plane], Plane::Codes(..)) {
-            let mut wide = filled(self.rows(), FloatRow([0.0; LANES]))?;
-            let columns = self.head_dim.div_ceil(LANES);
-            for (index, row) in wide.iter_mut().enumerate() {
-                let (column, at) = (index / KV_BLOCK, index % KV_BLOCK);
-                if let HeadRows::Codes(rows) = self.head(plane, column / columns) {
-                    row.0 = rows.numbers(column % columns, at);
+        let scaled: Vec<f32>;
+        let (rows, numbers) = match &mut self.planes[plane] {
+            Plane::Floats(first) => (&mut self.floats[*first..], row),
+            Plane::Widened(rows, factors) => match whole {
+                Some(whole) => {
+                    factors[at] = whole.factor;
+                    scaled = whole.numbers.iter().map(|x| x * layout.unit()).collect();
+                    (rows.as_mut_slice(), scaled.as_slice())
                 }
-            }
-            self.planes[plane] = Plane::Widened(wide);
-        }
-        let rows = match &mut self.planes[plane] {
-            Plane::Floats(first) => &mut self.floats[*first..],
-            Plane::Widened(rows) => rows,
+                None => {
+                    factors[at] = 1.0;
+                    (rows.as_mut_slice(), row)
+                }
+            },
             Plane::Codes(..) => return Ok(()),
         };
-        for (column, x) in columns_of(row, self.head_dim).enumerate() {
-            rows[column * KV_BLOCK + at].0[..x.len()].copy_from_slice(x);
+        let heads = rows.chunks_exact_mut(layout.rows());
+        for (rows, numbers) in heads.zip(numbers.chunks_exact(self.head_dim)) {
+            layout.places(at, |i, _, (row, lane)| rows[row].0[lane] = numbers[i]);
         }
         Ok(())
     }
 
     /// One head of a plane.
     pub(crate) fn head(&self, plane: usize, head: usize) -> HeadRows<'_> {
-        let columns = self.head_dim.div_ceil(LANES);
+        /// The factors of numbers that are what they are.
+        static ONES: [f32; KV_BLOCK] = [1.0; KV_BLOCK];
         let rows = |first: usize| {
-            let start = first + head * columns * KV_BLOCK;
-            start..start + columns * KV_BLOCK
+            let rows = self.layout(plane).rows();
+            first + head * rows..first + (head + 1) * rows
         };
         match &self.planes[plane] {
-            Plane::Codes(first, factors) => HeadRows::Codes(CodeHead {
-                columns: self.codes[rows(*first)].as_chunks().0,
+            Plane::Codes(first, factors) => HeadRows {
+                rows: Rows::Codes(&self.codes[rows(*first)]),
                 factors,
-            }),
-            Plane::Floats(first) => HeadRows::Floats(FloatHead {
-                columns: self.floats[rows(*first)].as_chunks().0,
-            }),
-            Plane::Widened(wide) => HeadRows::Floats(FloatHead {
-                columns: wide[rows(0)].as_chunks().0,
-            }),
+            },
+            Plane::Floats(first) => HeadRows {
+                rows: Rows::Floats(&self.floats[rows(*first)]),
+                factors: &ONES,
+            },
+            Plane::Widened(wide, factors) => HeadRows {
+                rows: Rows::Floats(&wide[rows(0)]),
+                factors,
+            },
         }
     }
 }
 
-/// One head of a plane, column by column.
+/// One head of a plane, in its layout.
 #[derive(Clone, Copy)]
-pub(crate) enum HeadRows<'a> {
-    Codes(CodeHead<'a>),
-    Floats(FloatHead<'a>),
-}
-
-/// Codes, and the factor of each position.
-#[derive(Clone, Copy)]
-pub(crate) struct CodeHead<'a> {
-    pub(crate) columns: &'a [[CodeRow; KV_BLOCK]],
+pub(crate) struct HeadRows<'a> {
+    pub(crate) rows: Rows<'a>,
+    /// What the numbers of each position are to be multiplied by. Codes of keys count [`KEY_UNIT`] each.
     pub(crate) factors: &'a [f32; KV_BLOCK],
 }
 
-impl CodeHead<'_> {
-    fn numbers(self, column: usize, at: usize) -> [f32; LANES] {
-        self.columns[column][at]
-            .0
-            .map(|code| f32::from(code) * self.factors[at])
-    }
-}
-
+/// How numbers are kept.
 #[derive(Clone, Copy)]
-pub(crate) struct FloatHead<'a> {
-    pub(crate) columns: &'a [[FloatRow; KV_BLOCK]],
+pub(crate) enum Rows<'a> {
+    Codes(&'a [CodeRow]),
+    Floats(&'a [FloatRow]),
 }
 
-/// The columns of all heads of a row.
-fn columns_of(row: &[f32], head_dim: usize) -> impl Iterator<Item = &[f32]> {
-    row.chunks_exact(head_dim)
-        .flat_map(|head| head.chunks(LANES))
+/// A row as whole numbers.
+struct Whole {
+    numbers: Vec<f32>,
+    /// What `unit` times a number is to be multiplied by.
+    factor: f32,
 }
 
-/// Writes the codes of `x`, at most 32 numbers; whether they are exact. `inverse` may be anything near `1 / factor`.
-fn encode(x: &[f32], factor: f32, inverse: f32, out: &mut CodeRow) -> bool {
-    let mut exact = true;
-    for (x, code) in x.iter().zip(&mut out.0) {
-        // The nearest whole number lies in the low bits; those of a larger one do not pass the test that follows.
-        *code = (x * inverse + ROUND).to_bits() as i16;
-        exact &= (f32::from(*code) * factor).to_bits() == x.to_bits();
+impl Whole {
+    /// `None` unless these numbers, times `unit`, times a part of `factor` are `row`, bit for bit.
+    fn of(row: &[f32], factor: f32, unit: f32) -> Option<Self> {
+        // Anything near `1 / factor` serves: what is not the row's number does not pass the test.
+        let (inverse, factor) = (1.0 / factor, factor / unit);
+        let mut exact = true;
+        let whole = |x: &f32| {
+            let number = (x * inverse + ROUND) - ROUND;
+            exact &= (number * unit * factor).to_bits() == x.to_bits();
+            number
+        };
+        let numbers: Vec<f32> = row.iter().map(whole).collect();
+        // Padding must become zeros.
+        (exact && factor.is_finite()).then_some(Self { numbers, factor })
     }
-    exact
+
+    /// Whether 16 bits hold every number.
+    fn is_narrow(&self) -> bool {
+        let limit = f32::from(i16::MAX);
+        // Without a way out, so that it becomes vectors.
+        self.numbers
+            .iter()
+            .fold(true, |narrow, number| narrow & (number.abs() <= limit))
+    }
+}
+
+/// The f32 rows of a plane that has been kept as codes.
+fn widened(
+    codes: &[CodeRow],
+    heads: usize,
+    layout: Layout,
+) -> Result<Vec<FloatRow>, KvOutOfMemory> {
+    let mut wide = filled(heads * layout.rows(), FloatRow([0.0; LANES]))?;
+    let heads = wide.chunks_exact_mut(layout.rows());
+    for (wide, codes) in heads.zip(codes.chunks_exact(layout.rows())) {
+        for at in 0..KV_BLOCK {
+            layout.places(at, |_, (code_row, code_lane), (row, lane)| {
+                wide[row].0[lane] = f32::from(codes[code_row].0[code_lane]) * layout.unit();
+            });
+        }
+    }
+    Ok(wide)
 }
 
 fn filled<T: Clone>(len: usize, value: T) -> Result<Vec<T>, KvOutOfMemory> {

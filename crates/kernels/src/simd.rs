@@ -6,6 +6,10 @@ pub const LANES: usize = 32;
 /// Adding and taking away this constant rounds `|x| < 2^22` to the nearest integer, ties to even; its bits' low end is the integer.
 pub(crate) const ROUND: f32 = 12_582_912.0;
 
+/// What a code of a key counts for once it is read: the low half of 32 bits becomes a number in the fewest instructions when it is
+/// brought to the high half.
+pub(crate) const KEY_UNIT: f32 = 65536.0;
+
 /// The operations of one instruction set on vectors of [`LANES`] numbers.
 ///
 /// A value of the implementing type proves that the processor has the instructions. Every operation rounds each lane by
@@ -32,6 +36,8 @@ pub(crate) trait Simd: Copy {
     fn load_i8(self, x: &[u8; LANES]) -> Self::F32s;
     /// Signed 16-bit numbers.
     fn load_i16(self, x: &[i16; LANES]) -> Self::F32s;
+    /// The numbers of even index, then those of odd index, each times [`KEY_UNIT`].
+    fn load_i16_pairs(self, x: [&[i16; LANES]; 2]) -> [Self::F32s; 2];
     /// Bits of unsigned bytes: `x >> shift & mask`.
     fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> Self::F32s;
     /// The low nibbles of 16 bytes, then the high ones.
@@ -131,6 +137,10 @@ impl Simd for Scalar {
     #[inline(always)]
     fn load_i16(self, x: &[i16; LANES]) -> [f32; LANES] {
         x.map(f32::from)
+    }
+    #[inline(always)]
+    fn load_i16_pairs(self, x: [&[i16; LANES]; 2]) -> [[f32; LANES]; 2] {
+        [0, 1].map(|odd| std::array::from_fn(|i| f32::from(x[i / 16][i % 16 * 2 + odd]) * KEY_UNIT))
     }
     #[inline(always)]
     fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> [f32; LANES] {

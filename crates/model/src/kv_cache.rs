@@ -187,9 +187,10 @@ mod tests {
     use super::*;
 
     /// Bytes of a block of [`cache`].
-    const BLOCK: usize = KV_BLOCK * (32 * (2 + 3 * 4) + 4);
+    const BLOCK: usize = KV_BLOCK * (4 * (2 + 4) + 4 + 2 * 32 * 4);
 
-    /// Two layers of one head of 4 numbers, padded to 32; the first layer's keys are ternary, with a factor a position.
+    /// Two layers of one head of 4 numbers, of which values are padded to 32; the first layer's keys are ternary, with a factor a
+    /// position.
     fn cache() -> KvCache {
         KvCache::new(Arc::new(KvShape {
             n_kv_head: 1,

@@ -1,7 +1,7 @@
 //! Keys and values on their way to a file and back, bit for bit and the same on every machine.
 //!
 //! Position after position, plane after plane, a row is a tag and its numbers, little-endian: `1`, the factor (f32) and codes (i16), or
-//! `0` and f32 numbers.
+//! `2`, the factor and f32 numbers where codes do not hold them, or `0` and f32 numbers.
 
 use std::io::{self, Read, Write};
 
@@ -11,6 +11,7 @@ use crate::kv_cache::KvCache;
 
 const FLOATS: u8 = 0;
 const CODES: u8 = 1;
+const WHOLE: u8 = 2;
 
 impl KvCache {
     /// Numbers of a row, and rows of a position.
@@ -90,7 +91,13 @@ fn encode(row: &[f32], factor: Option<f32>, bytes: &mut Vec<u8>) {
             );
         }
         _ => {
-            bytes.push(FLOATS);
+            match factor {
+                Some(factor) => {
+                    bytes.push(WHOLE);
+                    bytes.extend(factor.to_le_bytes());
+                }
+                None => bytes.push(FLOATS),
+            }
             bytes.extend(row.iter().flat_map(|x| x.to_le_bytes()));
         }
     }
@@ -101,10 +108,15 @@ fn decode(row: &mut [f32], bytes: &mut Vec<u8>, input: &mut impl Read) -> io::Re
     let mut tag = [0];
     input.read_exact(&mut tag)?;
     let (factor, size) = match tag {
-        [CODES] => {
+        [CODES | WHOLE] => {
             let mut factor = [0; 4];
             input.read_exact(&mut factor)?;
-            (Some(f32::from_le_bytes(factor)), size_of::<i16>())
+            let size = if tag == [CODES] {
+                size_of::<i16>()
+            } else {
+                size_of::<f32>()
+            };
+            (Some(f32::from_le_bytes(factor)), size)
         }
         [FLOATS] => (None, size_of::<f32>()),
         _ => return Err(io::ErrorKind::InvalidData.into()),

@@ -87,10 +87,12 @@ mod tests {
         table.cover(KV_BLOCK + 1, &mut blocks);
         assert_eq!(blocks.len(), 2);
         for position in [3, KV_BLOCK + 3] {
-            let (cos, sin) = blocks[position / KV_BLOCK].row(position % KV_BLOCK);
-            assert_eq!(cos.len(), 32);
+            let angles: Vec<_> = blocks[position / KV_BLOCK]
+                .angles(position % KV_BLOCK)
+                .collect();
+            assert_eq!(angles.len(), 32);
             let angle = position as f64;
-            assert_eq!((cos[0], sin[0]), (angle.cos() as f32, angle.sin() as f32));
+            assert_eq!(angles[0], (angle.cos() as f32, angle.sin() as f32));
         }
     }
 

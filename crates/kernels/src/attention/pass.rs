@@ -122,6 +122,17 @@ impl Part<'_> {
         self.first_pos + query / spec.group()
     }
 
+    /// The first of some queries whose token is at a position or behind it.
+    pub(super) fn first_at(
+        &self,
+        spec: &AttentionSpec,
+        position: usize,
+        queries: &Range<usize>,
+    ) -> usize {
+        let first = position.saturating_sub(self.first_pos) * spec.group();
+        first.clamp(queries.start, queries.end)
+    }
+
     /// The positions that any of some queries sees; at least one.
     pub(super) fn seen_by(&self, spec: &AttentionSpec, queries: &Range<usize>) -> Range<usize> {
         let (first, last) = (queries.start, queries.end - 1);
@@ -163,13 +174,4 @@ pub(super) fn in_block(positions: &Range<usize>, block: usize) -> Range<usize> {
     let all = block * KV_BLOCK..(block + 1) * KV_BLOCK;
     let start = positions.start.max(all.start);
     start..positions.end.min(all.end).max(start)
-}
-
-/// `range` cut after every `size`.
-pub(super) fn tiles(range: &Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
-    let end = range.end;
-    range
-        .clone()
-        .step_by(size)
-        .map(move |start| start..end.min(start + size))
 }

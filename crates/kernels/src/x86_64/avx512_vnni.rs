@@ -258,6 +258,15 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn load_i16_pairs(self, x: [&[i16; LANES]; 2]) -> [[__m512; 2]; 2] {
+        // SAFETY: `self` proves the instructions; each array is a register; unaligned loads.
+        unsafe {
+            let [first, second] =
+                x.map(|x| i16_pairs_to_f32(_mm512_loadu_si512(x.as_ptr().cast())));
+            [[first[0], second[0]], [first[1], second[1]]]
+        }
+    }
+    #[inline(always)]
     fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> [__m512; 2] {
         let x: *const __m128i = x.as_ptr().cast();
         // SAFETY: `self` proves the instructions; the array is two quarter registers; unaligned loads.
@@ -394,6 +403,17 @@ fn register_exp2_of_rounded(a: __m512) -> __m512 {
 #[target_feature(enable = "avx512f")]
 fn bf16_to_f32(x: __m256i) -> __m512 {
     _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(x)))
+}
+
+/// The low halves, then the high ones, as signed numbers 2^16 times as large.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn i16_pairs_to_f32(pairs: __m512i) -> [__m512; 2] {
+    let high = _mm512_set1_epi32(0xFFFF_0000_u32.cast_signed());
+    [
+        _mm512_cvtepi32_ps(_mm512_slli_epi32::<16>(pairs)),
+        _mm512_cvtepi32_ps(_mm512_and_si512(pairs, high)),
+    ]
 }
 
 #[inline]

@@ -1,5 +1,7 @@
 //! Attention against its definition in f64, and what the cache keeps.
 
+use std::sync::Arc;
+
 use llm_kernels::{AttentionSpec, KV_BLOCK, KvBlock, KvView};
 
 use crate::common::{assert_same_bits, kv_blocks, random_floats, rope_blocks, scalar};
@@ -185,13 +187,19 @@ fn whole_multiples_of_a_factor_are_kept_in_half_the_memory() {
     for factor in [1.0, 0.003, -1e-12, 3e20] {
         let rows = multiples(factor, 4);
         let block = &kv_blocks([&rows, &rows], 2, 40, Some(factor))[0];
-        // Heads of 40 numbers take two columns of 32.
-        let plane = 2 * 64 * KV_BLOCK * 2 + 4 * KV_BLOCK;
-        assert_eq!(block.bytes(), 2 * plane, "{factor}");
+        // Values of 40 numbers take two columns of 32.
+        let planes = 2 * (40 + 64) * KV_BLOCK * 2 + 2 * 4 * KV_BLOCK;
+        assert_eq!(block.bytes(), planes, "{factor}");
         let mut row = [0.0; 80];
-        for (at, expected) in rows.chunks(80).enumerate() {
-            block.read(1, at, &mut row);
-            assert_same_bits(&row, expected, &format!("{factor}, row {at}"));
+        for (plane, (at, expected)) in
+            (0..2).flat_map(|p| rows.chunks(80).enumerate().map(move |r| (p, r)))
+        {
+            block.read(plane, at, &mut row);
+            assert_same_bits(
+                &row,
+                expected,
+                &format!("{factor}, plane {plane}, row {at}"),
+            );
         }
     }
 }
@@ -223,8 +231,8 @@ fn a_row_that_codes_cannot_hold_makes_its_plane_keep_floats() {
                 block.write(plane, at, row, factor).expect("small");
             }
         }
-        // The plane's f32 rows come in the place of its factors; its codes stay, unused.
-        let wider = 2 * 64 * KV_BLOCK * 4 - 4 * KV_BLOCK;
+        // The plane's codes stay, unused.
+        let wider = 2 * 40 * KV_BLOCK * 4;
         assert_eq!(block.bytes(), before + wider, "{what}");
         let mut row = [0.0; 80];
         for (plane, rows) in rows.iter().enumerate() {
@@ -234,4 +242,49 @@ fn a_row_that_codes_cannot_hold_makes_its_plane_keep_floats() {
             }
         }
     }
+}
+
+/// So what a block comes to hold later does not change what was computed before.
+#[test]
+fn rows_mean_the_same_whatever_else_their_block_holds() {
+    let spec = AttentionSpec {
+        n_head: 4,
+        n_kv_head: 2,
+        head_dim: 40,
+        scale: 0.3,
+        window: None,
+    };
+    let [k, v] = [5, 6].map(|seed| multiples(0.000_7, seed));
+    let mut cache = kv_blocks([&k, &v], 2, 40, Some(0.000_7));
+    let q = random_floats(3 * 160, 7);
+    let rope = rope_blocks(1, 20);
+    let attend = |blocks: &[Arc<KvBlock>]| {
+        let view = KvView {
+            blocks,
+            planes: [0, 1],
+            first_pos: 30,
+            n: 3,
+        };
+        let mut out = vec![0.0; q.len()];
+        scalar().attention(&q, &[view], &rope, &spec, &mut out);
+        out
+    };
+    let before = attend(&cache);
+    let block = Arc::get_mut(&mut cache[0]).expect("not shared");
+    let bytes = block.bytes();
+    // Behind the tokens that attend.
+    for plane in 0..2 {
+        let odd = [0.1; 80];
+        block.write(plane, 50, &odd, None).expect("small");
+    }
+    assert!(block.bytes() > bytes, "the planes keep f32 now");
+    assert_same_bits(&attend(&cache), &before, "after an odd row");
+    // Written anew, rows are as they were before.
+    let block = Arc::get_mut(&mut cache[0]).expect("not shared");
+    for (plane, rows) in [&k, &v].into_iter().enumerate() {
+        for (at, row) in rows.chunks(80).enumerate().take(33) {
+            block.write(plane, at, row, Some(0.000_7)).expect("small");
+        }
+    }
+    assert_same_bits(&attend(&cache), &before, "written into the wide block");
 }

@@ -97,6 +97,24 @@ impl Simd for Neon {
         registers!(i => vcvtq_f32_s32(vmovl_s16(vld1_s16(x.as_ptr().add(i)))))
     }
     #[inline(always)]
+    fn load_i16_pairs(self, x: [&[i16; LANES]; 2]) -> [F32s; 2] {
+        let pairs = |i: usize| {
+            let x = x[i / (LANES / 2)]
+                .as_ptr()
+                .wrapping_add(i % (LANES / 2) * 2);
+            // SAFETY: `self` proves the instructions; four pairs from a multiple of four on lie within one of the arrays.
+            unsafe { vreinterpretq_s32_s16(vld1q_s16(x)) }
+        };
+        let high = |pairs| {
+            // SAFETY: `self` proves the instructions.
+            unsafe { vandq_s32(pairs, vdupq_n_s32(0xFFFF_0000_u32.cast_signed())) }
+        };
+        [
+            registers!(i => vcvtq_f32_s32(vshlq_n_s32::<16>(pairs(i)))),
+            registers!(i => vcvtq_f32_s32(high(pairs(i)))),
+        ]
+    }
+    #[inline(always)]
     fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> F32s {
         registers!(i => bits_to_f32(x.as_ptr().add(i), shift, mask))
     }

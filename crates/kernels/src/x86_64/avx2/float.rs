@@ -119,6 +119,20 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn load_i16_pairs(self, x: [&[i16; LANES]; 2]) -> [[__m256; 4]; 2] {
+        let [low, high]: [*const __m256i; 2] = x.map(|x| x.as_ptr().cast());
+        // SAFETY: `self` proves the instructions; each array is two registers; unaligned loads.
+        unsafe {
+            let pairs = [
+                i16_pairs_to_f32(_mm256_loadu_si256(low)),
+                i16_pairs_to_f32(_mm256_loadu_si256(low.add(1))),
+                i16_pairs_to_f32(_mm256_loadu_si256(high)),
+                i16_pairs_to_f32(_mm256_loadu_si256(high.add(1))),
+            ];
+            [pairs.map(|[even, _]| even), pairs.map(|[_, odd]| odd)]
+        }
+    }
+    #[inline(always)]
     fn load_bits(self, x: &[u8; LANES], shift: usize, mask: u8) -> [__m256; 4] {
         let x = x.as_ptr();
         // SAFETY: `self` proves the instructions; the array is four quarter registers.
@@ -235,6 +249,17 @@ unsafe fn bf16_to_f32(x: *const __m128i) -> __m256 {
     // SAFETY: the caller's promise; unaligned load.
     let halves = unsafe { _mm_loadu_si128(x) };
     _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
+}
+
+/// The low halves, then the high ones, as signed numbers 2^16 times as large.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn i16_pairs_to_f32(pairs: __m256i) -> [__m256; 2] {
+    let high = _mm256_set1_epi32(0xFFFF_0000_u32.cast_signed());
+    [
+        _mm256_cvtepi32_ps(_mm256_slli_epi32::<16>(pairs)),
+        _mm256_cvtepi32_ps(_mm256_and_si256(pairs, high)),
+    ]
 }
 
 #[inline]
