@@ -121,7 +121,7 @@ test('without the native half importing works, and loading says what to do', asy
 test('every code that an error can have is in docs/errors.md', () => {
   const documented = new Set([...readFileSync(path.join(ROOT, 'docs', 'errors.md'), 'utf8').matchAll(/^\| `([A-Z_]+)`/gm)].map(([, code]) => code));
   const scripts = (folder) => readdirSync(path.join(ROOT, folder), { recursive: true }).filter((name) => name.endsWith('.js')).map((name) => path.join(folder, name));
-  const sources = ['src/error.rs', 'index.js', ...scripts('lib'), ...scripts('loaders')];
+  const sources = ['src/error.rs', 'crates/engine/src/codes.rs', 'index.js', ...scripts('lib'), ...scripts('loaders')];
   const used = new Set();
   for (const file of sources) {
     for (const [, code] of readFileSync(path.join(ROOT, file), 'utf8').matchAll(/["'\[]([A-Z]+_[A-Z_]+|ABORTED|INTERNAL|TIMEOUT|UNAUTHORIZED)["'\]]/g)) used.add(code);

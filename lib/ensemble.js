@@ -50,7 +50,7 @@ function likelihood(answers) {
   return answers.map(({ text, weight, logprobs }) => {
     if (!logprobs?.length) return -Infinity;
     const total = logprobs.reduce((sum, { logprob }) => sum + logprob, 0);
-    return total / Math.max(1, Buffer.byteLength(text)) + Math.log(weight);
+    return total / Math.max(1, new TextEncoder().encode(text).length) + Math.log(weight);
   });
 }
 

@@ -72,7 +72,7 @@ export class BitNetModel {
 
   /**
    * @param {object} native the native model
-   * @param {object} about key (of the native model, which several may share), id, name, source, path, quantType, config, loadTime, conversation
+   * @param {object} about key (of the native model, which several may share), id, name, source, path, quantType, config, loadTime, conversation, toolStyle
    * @param {() => Promise<void>} onUnload
    */
   constructor(native, about, onUnload) {
@@ -80,6 +80,7 @@ export class BitNetModel {
     this.#onUnload = onUnload;
     this.#turns = about.conversation ? [] : null;
     this.#key = about.key;
+    this.#toolStyle = about.toolStyle;
     this.id = about.id;
     this.name = about.name;
     this.source = about.source;

@@ -28,6 +28,8 @@ export function loadSpec(source, options) {
     }
     return { ...options, source };
   }
+  // A file that the user of a page has chosen; elsewhere it is refused as a source.
+  if (source instanceof Blob) return { ...options, source };
   if (source !== null && typeof source === 'object' && !Array.isArray(source)) return { ...source, ...options };
   throw new ModelError(`load() takes a source or an options object; ${show(source)} was given`, 'INVALID_ARGUMENT', { option: 'source' });
 }

@@ -23,6 +23,12 @@ const parts = {
     run(process.execPath, [path.join('node_modules', 'typescript', 'bin', 'tsc'), '--project', path.join('__test__', 'tsconfig.json')]);
     runTests(...testFiles());
   },
+  async browser() {
+    const { buildBrowser } = await import('./browser.js');
+    await buildBrowser();
+    ensureBuilt();
+    runTests('__test__/full/browser.test.js');
+  },
   package() {
     ensurePackages();
     ensureBuilt();
@@ -43,7 +49,7 @@ try {
   for (const part of wanted) {
     if (!(part in parts)) throw new Error(`there is no part "${part}"; there are: ${Object.keys(parts).join(', ')}`);
     const startedAt = Date.now();
-    parts[part]();
+    await parts[part]();
     if (part === 'lint' || part === 'rust') say(`${part}: passed in ${Math.round((Date.now() - startedAt) / 1000)} s`);
   }
 } catch (error) {

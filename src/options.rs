@@ -101,6 +101,7 @@ impl LoadRequest {
                 speculation: speculation(self.speculation.as_deref())?.unwrap_or_default(),
                 max_bytes: self.max_bytes.map(|bytes| bytes as u64),
                 kv_budget,
+                ..EngineConfig::default()
             },
         })
     }
@@ -175,22 +176,7 @@ impl GenerateCall {
 }
 
 fn response_format(json: &str) -> Result<ResponseFormat, Failure> {
-    let refuse = |problem: &str| Failure::argument("responseFormat", problem);
-    let mut format: Map<String, Value> =
-        serde_json::from_str(json).map_err(|error| refuse(&error.to_string()))?;
-    let text = |value: Option<Value>| match value {
-        Some(Value::String(text)) => Ok(text),
-        _ => Err(refuse("a string is missing")),
-    };
-    match text(format.remove("type"))?.as_str() {
-        "json_object" => Ok(ResponseFormat::JsonObject),
-        "json_schema" => Ok(ResponseFormat::JsonSchema(
-            format.remove("schema").unwrap_or_default(),
-        )),
-        "regex" => text(format.remove("pattern")).map(ResponseFormat::Regex),
-        "grammar" => text(format.remove("grammar")).map(ResponseFormat::Grammar),
-        other => Err(refuse(other)),
-    }
+    ResponseFormat::from_json(json).map_err(|problem| Failure::argument("responseFormat", problem))
 }
 
 /// A chat, from JSON.

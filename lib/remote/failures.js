@@ -25,7 +25,7 @@ async function beginningOf(response) {
   } catch {
     // The status says enough.
   }
-  return Buffer.concat(chunks).toString('utf8').slice(0, LONGEST_BODY);
+  return (await new Blob(chunks).text()).slice(0, LONGEST_BODY);
 }
 
 /** What a server says of an error: the message of the OpenAI form, else the beginning of the text. */

@@ -115,7 +115,7 @@ function messagesOf(prompt, { systemPrompt, template }) {
 async function* wholeBody(bytes) {
   const chunks = [];
   for await (const chunk of bytes) chunks.push(chunk);
-  yield Buffer.concat(chunks).toString('utf8');
+  yield await new Blob(chunks).text();
   yield '[DONE]';
 }
 

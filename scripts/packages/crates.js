@@ -33,13 +33,19 @@ function checksums(lockFile) {
   return new Map([...entries].map(([, name, version, checksum]) => [`${name} ${version}`, checksum]));
 }
 
+/** Crates of others in the engine of a platform; see linkedInto(). */
+export const linkedCrates = (platform) => linkedInto('Cargo.toml', PLATFORMS[platform].target);
+
+/** Crates of others in the engine for browsers; see linkedInto(). */
+export const browserCrates = () => linkedInto(path.join('crates', 'wasm', 'Cargo.toml'), 'wasm32-wasip1');
+
 /**
- * Crates of others in the engine of a platform, sorted, without those that only run while it is built.
+ * Crates of others in the library of a manifest, sorted, without those that only run while it is built.
  * @returns {{ name: string, version: string | null, licence: string, repository: string | null, checksum: string | null, texts: string[] }[]}
  */
-export function linkedCrates(platform) {
+function linkedInto(manifest, target) {
   const { packages, resolve, workspace_root: root } = JSON.parse(
-    run('cargo', ['metadata', '--format-version', '1', '--locked', '--filter-platform', PLATFORMS[platform].target], { capture: true, quiet: true }),
+    run('cargo', ['metadata', '--format-version', '1', '--locked', '--manifest-path', manifest, '--filter-platform', target], { capture: true, quiet: true }),
   );
   const byId = new Map(packages.map((crate) => [crate.id, crate]));
   const dependencies = new Map(resolve.nodes.map(({ id, deps }) => [id, deps]));

@@ -1,12 +1,12 @@
 // npm run pack [-- PLATFORM…]: the tarballs that are published, into dist/: the main package, and those of the platforms named, or of
-// all whose engine is there; with --all every engine has to be there. Packages that grew too large are refused.
+// all whose engine is there; with --all every engine has to be there, and the build for browsers. Packages that grew too large are refused.
 import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { binaryName, PLATFORMS } from '../../lib/platforms.js';
 import { ROOT, run, say } from '../support.js';
-import { linkedCrates } from './crates.js';
+import { browserCrates, linkedCrates } from './crates.js';
 import { BILL_OF_MATERIALS, LICENCES, platformBinary, platformFiles, publishedManifest } from './manifests.js';
 import { billOfMaterials, licencesOf } from './notices.js';
 
@@ -37,7 +37,9 @@ function stage(dist, name, copies, texts) {
 /** Packs the main package into the folder `dist`. */
 export function packMain(dist) {
   const copies = Object.fromEntries(npmPack(ROOT, '--dry-run').files.map(({ path: name }) => [name, path.join(ROOT, name)]));
-  return packFolder(stage(dist, 'main', copies, { 'package.json': `${JSON.stringify(publishedManifest(), null, 2)}\n` }), dist);
+  const texts = { 'package.json': `${JSON.stringify(publishedManifest(), null, 2)}\n` };
+  if ('browser/index.js' in copies) texts[`browser/${LICENCES}`] = licencesOf(browserCrates());
+  return packFolder(stage(dist, 'main', copies, texts), dist);
 }
 
 /** Packs the package of a platform into the folder `dist`. `engine`: the built file, by default that of `npm run build:prebuilds`. */
@@ -63,6 +65,7 @@ export function checkSize({ name, size, unpackedSize, files }, limit) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
     const { values, positionals } = parseArgs({ options: { all: { type: 'boolean' } }, allowPositionals: true });
+    if (values.all && !existsSync(path.join(ROOT, 'browser', 'index.js'))) throw new Error('the build for browsers is missing: npm run build:browser');
     const wanted = (platform) => values.all || existsSync(platformBinary(platform));
     const platforms = positionals.length > 0 ? positionals : Object.keys(PLATFORMS).filter(wanted);
     const dist = path.join(ROOT, 'dist');

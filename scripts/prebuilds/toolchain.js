@@ -2,6 +2,7 @@
 //   Rust with the standard library for ARM64 and its sources (for musl it is built anew), from Debian's packages
 //   zig, which is a linker and C compiler for every target with every version of glibc, and cargo-zigbuild, which drives it, from PyPI
 //   QEMU's user emulation, which runs ARM64 programs, and both C libraries that they are linked with
+//   the linker and the C library of WebAssembly
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
@@ -12,11 +13,12 @@ const DEBIAN_PACKAGES = [
   'rustc-web', 'cargo-web', 'rust-web-src', 'libstd-rust-web-1.96', 'libstd-rust-web-dev', 'libstd-rust-web-dev:arm64',
   'libllvm22', 'libgit2-1.5', 'libmbedtls14', 'libmbedcrypto7', 'libmbedx509-1', 'libhttp-parser2.9', 'libssh2-1',
   'qemu-user-static', 'libc6:arm64', 'libgcc-s1:arm64', 'libstdc++6:arm64',
+  'lld-22', 'wasi-libc',
 ];
 /** musl before 1.2.4 cannot load the musl builds of Node: its packages are those of a later Debian. */
 const LATER_DEBIAN = { release: 'trixie', packages: ['musl', 'musl:arm64'] };
 /** Changes with what is above: a folder of another make-up is set up anew. */
-const EDITION = '2';
+const EDITION = '3';
 
 /** Folder for what is fetched once. */
 export const CACHE = path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'llm-runner-router');
@@ -33,6 +35,9 @@ export const tools = {
   zig: inToolchain('python', 'ziglang', 'zig'),
   qemuArm64: inToolchain('root', 'usr', 'bin', 'qemu-aarch64-static'),
   sysroot: inToolchain('root'),
+  wasmLinker: inToolchain('bin', 'wasm-ld-22'),
+  /** Start-up code of a WebAssembly module that is called rather than run. */
+  wasmStart: inToolchain('root', 'usr', 'lib', 'wasm32-wasi', 'crt1-reactor.o'),
   muslLoader: (machine) => inToolchain('root', 'lib', `ld-musl-${machine}.so.1`),
 };
 
@@ -65,7 +70,7 @@ function unpackDebian(folder, packages, source) {
 /** Debian's programs look for their libraries in the system's folders: each gets a starter that says where they are. */
 function writeStarters(folder) {
   mkdirSync(path.join(folder, 'bin'));
-  for (const name of ['rustc', 'cargo']) {
+  for (const name of ['rustc', 'cargo', 'wasm-ld-22']) {
     const libraries = ['usr/lib/x86_64-linux-gnu', 'usr/lib/llvm-22/lib'].map((place) => path.join(TOOLCHAIN, 'root', place)).join(':');
     const text = `#!/bin/sh\nLD_LIBRARY_PATH="${libraries}" exec "${path.join(TOOLCHAIN, 'root', 'usr', 'bin', name)}" "$@"\n`;
     writeFileSync(path.join(folder, 'bin', name), text, { mode: 0o755 });
@@ -85,6 +90,10 @@ export function ensureToolchain() {
   // Programs name their loader in /lib, where the later Debian has a link to /usr/lib.
   for (const name of ['ld-musl-x86_64.so.1', 'ld-musl-aarch64.so.1']) symlinkSync(path.join('..', 'usr', 'lib', name), path.join(folder, 'root', 'lib', name));
   run('python3', ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary', ':all:', '--target', path.join(folder, 'python'), ...PYTHON_PACKAGES]);
+  // Where the compiler looks for the C library of WebAssembly.
+  const wasi = path.join(folder, 'root', 'usr', 'lib', 'rustlib', 'wasm32-wasip1', 'lib');
+  mkdirSync(wasi, { recursive: true });
+  symlinkSync(path.join('..', '..', '..', 'wasm32-wasi'), path.join(wasi, 'self-contained'));
   writeStarters(folder);
   renameSync(folder, TOOLCHAIN);
 }

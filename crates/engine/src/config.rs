@@ -26,6 +26,16 @@ const MAX_TOP_LOGPROBS: usize = 20;
 /// What may be added to a logit: enough either way to force a token or to rule it out.
 const BIAS: RangeInclusive<f32> = -100.0..=100.0;
 
+/// Who computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Driver {
+    /// A thread of the engine's own.
+    #[default]
+    OwnThread,
+    /// Whoever calls [`Engine::step`](crate::Engine::step): for places without threads, such as a web worker.
+    Caller,
+}
+
 /// How an engine is opened.
 #[derive(Debug, Clone, Default)]
 pub struct EngineConfig {
@@ -45,6 +55,8 @@ pub struct EngineConfig {
     pub sampling: SamplingOptions,
     /// Speculation of requests that do not say.
     pub speculation: Speculation,
+    /// Who computes.
+    pub driver: Driver,
     /// Bytes that the weights may take in memory; a model that may need more is refused before it is read. `None`: any.
     pub max_bytes: Option<u64>,
     /// What keys and values may take; engines may share it.

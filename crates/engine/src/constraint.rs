@@ -34,6 +34,29 @@ const JSON_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,40}";
 const COMPILER_OPTIONS: &str = "x-guidance";
 
 impl ResponseFormat {
+    /// Reads the form that calls give: `type` is `json_object`, `json_schema` (with `schema`), `regex` (`pattern`) or `grammar`
+    /// (`grammar`).
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn from_json(json: &str) -> Result<Self, String> {
+        let mut format: serde_json::Map<String, Value> =
+            serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let text = |value: Option<Value>| match value {
+            Some(Value::String(text)) => Ok(text),
+            _ => Err("a string is missing".to_owned()),
+        };
+        match text(format.remove("type"))?.as_str() {
+            "json_object" => Ok(Self::JsonObject),
+            "json_schema" => Ok(Self::JsonSchema(
+                format.remove("schema").unwrap_or_default(),
+            )),
+            "regex" => text(format.remove("pattern")).map(Self::Regex),
+            "grammar" => text(format.remove("grammar")).map(Self::Grammar),
+            other => Err(other.to_owned()),
+        }
+    }
+
     fn grammar(&self) -> Result<TopLevelGrammar, EngineError> {
         match self {
             Self::JsonObject => json_grammar(&json!({"type": "object"})),

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use llm_kernels::Compute;
 use llm_model::{Model, Pooling};
 use llm_text::{Message, RenderOptions};
 
-use crate::config::{self, EngineConfig};
+use crate::config::{self, Driver, EngineConfig};
 use crate::constraint::{Constraint, Grammars};
 use crate::embed::EmbedJob;
 use crate::error::EngineError;
@@ -18,7 +19,7 @@ use crate::inbox::{Command, Inbox};
 use crate::info::{EngineInfo, MemoryInfo};
 use crate::job::{Job, Perplexity, Purpose, TextJob};
 use crate::load::{self, LoadProgress, Loaded};
-use crate::request::{ContextOverflow, GenerateRequest};
+use crate::request::{ContextOverflow, GenerateRequest, TextEvent};
 use crate::sampler::Guidance;
 use crate::sampling::SamplingOptions;
 use crate::scheduler::Scheduler;
@@ -34,7 +35,8 @@ const MAX_LOGITS_BYTES: usize = 1 << 30;
 /// One loaded model that can talk.
 ///
 /// Every method but [`open`](Self::open) returns without waiting for the model: a thread of the engine's own does the
-/// computing. Dropping the engine ends what is under way with [`EngineError::Closed`] and waits for that thread.
+/// computing, or whoever calls [`step`](Self::step) where it was opened so ([`Driver::Caller`]). Dropping the engine ends what
+/// is under way with [`EngineError::Closed`] and waits for its thread.
 pub struct Engine {
     pub(crate) model: Arc<dyn Model>,
     pub(crate) vocabulary: Arc<Vocabulary>,
@@ -47,7 +49,14 @@ pub struct Engine {
     mapped_bytes: u64,
     kv_bytes: Arc<AtomicUsize>,
     pub(crate) inbox: Arc<Inbox>,
-    thread: Option<JoinHandle<()>>,
+    computing: Computing,
+}
+
+/// Where the rounds are computed.
+enum Computing {
+    /// `None` once it has been waited for.
+    Thread(Option<JoinHandle<()>>),
+    Steps(Box<Mutex<Scheduler>>),
 }
 
 impl Engine {
@@ -88,25 +97,19 @@ impl Engine {
         config.kv_budget.join(&inbox);
         let budget = config.kv_budget.clone();
         let (threads, isa) = (compute.threads(), compute.kernels().isa());
-        let thread = std::thread::Builder::new()
-            .name("llm-engine".to_owned())
-            .spawn({
-                let (model, vocabulary) = (Arc::clone(&model), Arc::clone(&vocabulary));
-                let (inbox, kv_bytes) = (Arc::clone(&inbox), Arc::clone(&kv_bytes));
-                move || {
-                    let tokenizer = vocabulary.tokenizer().clone();
-                    Scheduler::new(
-                        model,
-                        tokenizer,
-                        compute,
-                        context_size,
-                        kv_bytes,
-                        budget,
-                        clock,
-                    )
-                    .run(&inbox);
-                }
-            });
+        let scheduler = Scheduler::new(
+            Arc::clone(&model),
+            vocabulary.tokenizer().clone(),
+            compute,
+            context_size,
+            Arc::clone(&kv_bytes),
+            budget,
+            clock,
+        );
+        let computing = match config.driver {
+            Driver::OwnThread => Computing::Thread(Some(spawn(scheduler, Arc::clone(&inbox))?)),
+            Driver::Caller => Computing::Steps(Box::new(Mutex::new(scheduler))),
+        };
         Ok(Self {
             model,
             vocabulary,
@@ -119,7 +122,7 @@ impl Engine {
             mapped_bytes,
             kv_bytes,
             inbox,
-            thread: Some(thread.map_err(EngineError::Thread)?),
+            computing,
         })
     }
 
@@ -351,6 +354,37 @@ impl Engine {
         self.inbox.send(Command::Run(Box::new(job)))
     }
 
+    /// Computes one round of an engine that has no thread of its own; whether there is work for another one. With a thread it
+    /// does nothing, and there is none.
+    pub fn step(&self) -> bool {
+        match &self.computing {
+            Computing::Thread(_) => false,
+            Computing::Steps(scheduler) => scheduler
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .step(&self.inbox),
+        }
+    }
+
+    /// The next event of one of this engine's generations: waits for its thread, or computes.
+    pub(crate) fn next_event(
+        &self,
+        generation: &mut Generation,
+    ) -> Option<Result<TextEvent, EngineError>> {
+        if matches!(self.computing, Computing::Thread(_)) {
+            return generation.next_blocking();
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            match generation.poll_next(&mut context) {
+                Poll::Ready(event) => return event,
+                Poll::Pending => {
+                    self.step();
+                }
+            }
+        }
+    }
+
     /// Ends what is under way, after the step that is being computed, with [`EngineError::Closed`]; later requests get the
     /// same.
     pub fn close(&self) {
@@ -400,6 +434,14 @@ impl Engine {
     }
 }
 
+/// A thread that serves `inbox`.
+fn spawn(scheduler: Scheduler, inbox: Arc<Inbox>) -> Result<JoinHandle<()>, EngineError> {
+    std::thread::Builder::new()
+        .name("llm-engine".to_owned())
+        .spawn(move || scheduler.run(&inbox))
+        .map_err(EngineError::Thread)
+}
+
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
@@ -411,7 +453,9 @@ impl fmt::Debug for Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.close();
-        if let Some(thread) = self.thread.take() {
+        if let Computing::Thread(Some(thread)) =
+            std::mem::replace(&mut self.computing, Computing::Thread(None))
+        {
             // The thread catches panics, and there is nobody left to tell about one.
             let _ = thread.join();
         }

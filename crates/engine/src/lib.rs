@@ -26,6 +26,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod codes;
 mod config;
 mod constraint;
 mod embed;
@@ -54,7 +55,7 @@ mod tests;
 mod threads;
 mod vocabulary;
 
-pub use config::{DEFAULT_MAX_TOKENS, EngineConfig};
+pub use config::{DEFAULT_MAX_TOKENS, Driver, EngineConfig};
 pub use constraint::ResponseFormat;
 pub use engine::Engine;
 pub use error::EngineError;

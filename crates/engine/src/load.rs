@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use llm_format::{FormatError, Gguf, HfFolder, KernelShape, ModelFile, read_kernel_config};
@@ -114,7 +114,7 @@ pub(crate) fn load(
     let kernel_shapes = kernel_shapes(path, config)?;
     // A large vocabulary takes as long to read as the weights to pack, so both are done at once.
     let (model, vocabulary) = thread::scope(|scope| {
-        let vocabulary = scope.spawn(|| read_vocabulary(&file));
+        let reader = thread::Builder::new().spawn_scoped(scope, || read_vocabulary(&file));
         let tokenizer = || Ok(read_vocabulary(&file)?.tokenizer().clone());
         let model = load_in_order(config.i2s_layout, &file, compute, tokenizer, |i2s_order| {
             let options = LoadOptions {
@@ -125,7 +125,11 @@ pub(crate) fn load(
             let mut report = |done, total| report(LoadPhase::Weights, done as u64, total as u64);
             Ok(llm_model::load(&file, compute, &options, &mut report)?)
         });
-        (model, vocabulary.join())
+        // Where no thread is to be had, one comes after the other.
+        (
+            model,
+            reader.map_or_else(|_| Ok(read_vocabulary(&file)), ScopedJoinHandle::join),
+        )
     });
     let model: Arc<dyn Model> = model?.into();
     report(LoadPhase::Tokenizer, 0, 1);

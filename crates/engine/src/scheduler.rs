@@ -99,16 +99,34 @@ impl Scheduler {
     /// Serves `inbox` until it is closed. What is unfinished then ends with [`EngineError::Closed`].
     pub(crate) fn run(mut self, inbox: &Inbox) {
         while let Some(commands) = inbox.receive(self.is_idle()) {
-            for command in commands {
-                match command {
-                    Command::Generate(request) => self.waiting.push_back(*request),
-                    Command::Run(job) => self.jobs.push_back(*job),
-                    Command::Prefix(work) => self.prefix_work.push_back(*work),
-                }
+            self.serve(commands);
+        }
+    }
+
+    /// One round with what `inbox` holds, without waiting; whether there is work for another one.
+    pub(crate) fn step(&mut self, inbox: &Inbox) -> bool {
+        let Some(commands) = inbox.receive(false) else {
+            // Closed: what is unfinished says so as it is dropped.
+            self.running.clear();
+            self.waiting.clear();
+            self.jobs.clear();
+            self.prefix_work.clear();
+            return false;
+        };
+        self.serve(commands);
+        !self.is_idle()
+    }
+
+    fn serve(&mut self, commands: VecDeque<Command>) {
+        for command in commands {
+            match command {
+                Command::Generate(request) => self.waiting.push_back(*request),
+                Command::Run(job) => self.jobs.push_back(*job),
+                Command::Prefix(work) => self.prefix_work.push_back(*work),
             }
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.round())) {
-                self.recover(&panic);
-            }
+        }
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.round())) {
+            self.recover(&panic);
         }
     }
 

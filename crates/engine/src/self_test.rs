@@ -45,7 +45,7 @@ impl Engine {
             },
             ..GenerateRequest::new(prompt)
         })?;
-        while let Some(event) = answer.next_blocking() {
+        while let Some(event) = self.next_event(&mut answer) {
             match event {
                 Ok(TextEvent::Text(_)) => {}
                 Ok(TextEvent::Done(completion)) => return judge(&completion.token_ids),

@@ -24,9 +24,12 @@ mod files;
 mod gguf;
 mod hf_folder;
 mod kernel_config;
-#[expect(
-    unsafe_code,
-    reason = "mapping a file and advising on it are unsafe calls"
+#[cfg_attr(
+    not(target_family = "wasm"),
+    expect(
+        unsafe_code,
+        reason = "mapping a file and advising on it are unsafe calls"
+    )
 )]
 mod mmap;
 mod model_file;

@@ -1,10 +1,11 @@
-//! Read-only bytes of a whole file, mapped. The only unsafe code of the crate.
+//! Read-only bytes of a whole file, mapped where the system can do that, else read. The only unsafe code of the crate.
 
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 
+#[cfg(not(target_family = "wasm"))]
 use memmap2::Mmap;
 
 /// The bytes of one file. Shared by all tensors cut from it.
@@ -14,12 +15,14 @@ pub(crate) struct Map {
 
 enum Storage {
     /// The file too: some reads are better not made through the map.
+    #[cfg(not(target_family = "wasm"))]
     Mapped(Mmap, File),
     Owned(Vec<u8>),
 }
 
 impl Map {
     /// Maps a regular file that the caller has checked to be one. Empty files give no bytes.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn of_file(file: File) -> io::Result<Self> {
         // SAFETY: the mapping is read-only and private to this struct, which hands out shared
         // slices only. What cannot be excluded is another process changing or truncating the file
@@ -29,6 +32,19 @@ impl Map {
         Ok(Self {
             storage: Storage::Mapped(mapped, file),
         })
+    }
+
+    /// Reads a regular file: WebAssembly has no maps.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn of_file(mut file: File) -> io::Result<Self> {
+        use std::io::Read;
+        let out_of_memory = |_| io::Error::from(io::ErrorKind::OutOfMemory);
+        let len = usize::try_from(file.metadata()?.len())
+            .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).map_err(out_of_memory)?;
+        file.read_to_end(&mut bytes)?;
+        Ok(Self::of_bytes(bytes))
     }
 
     /// Takes bytes that are in memory already.
@@ -41,6 +57,7 @@ impl Map {
     /// All bytes of the file.
     pub(crate) fn as_slice(&self) -> &[u8] {
         match &self.storage {
+            #[cfg(not(target_family = "wasm"))]
             Storage::Mapped(map, _) => map,
             Storage::Owned(bytes) => bytes,
         }

@@ -12,6 +12,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("convert", &["kernels", "format", "text", "model"]),
     ("engine", &["kernels", "format", "text", "model"]),
     ("router", &["engine", "hub"]),
+    ("wasm", &["engine"]),
 ];
 
 /// Our own crates in the `[dependencies]` of a manifest.
