@@ -262,6 +262,7 @@ export class BitNetModel {
   async embed(texts, options) {
     const { signal } = readOptions(options, 'embed');
     const engine = this.#engine;
+    if (signal?.aborted) throw new AbortError(signal.reason);
     const embedding = await awaitNative(() => engine.embed(checkTexts(texts)));
     const abort = () => embedding.cancel();
     if (signal?.aborted) abort();
