@@ -84,7 +84,12 @@ pub fn reorder_rows(
 /// The word of 16 codes, one in each byte.
 #[inline(always)]
 fn line_word(codes: u128) -> u32 {
-    let [group0, group1] = [codes as u64, (codes >> 64) as u64];
+    line_word_of_halves([codes as u64, (codes >> 64) as u64])
+}
+
+/// The same of codes 0 to 7 and 8 to 15.
+#[inline(always)]
+fn line_word_of_halves([group0, group1]: [u64; 2]) -> u32 {
     let pairs = group0 | group1 << 4;
     pairs as u32 | ((pairs >> 32) as u32) << 2
 }

@@ -20,7 +20,7 @@ pub(crate) const BLOCK: usize = 5;
 pub(crate) const CODED: usize = BLOCK - 1;
 
 /// Values of `i` below bit 6.
-const LOW: u8 = 21;
+pub(crate) const LOW: u8 = 21;
 
 /// The two-bit fields of four codes 2: taking fields from it negates their weights.
 pub(crate) const TWOS: u8 = 0b10_10_10_10;

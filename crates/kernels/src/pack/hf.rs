@@ -1,4 +1,4 @@
-use super::{ONES, check, check_length, check_multiple, line_word, pack_rows};
+use super::{ONES, check, check_length, check_multiple, line_word_of_halves, pack_rows};
 use crate::ternary::LINE_INPUTS;
 use crate::{Compute, KernelError, TernaryMatrix};
 
@@ -22,19 +22,24 @@ pub fn pack_hf(
         let bytes = &bytes[source * cols..][..cols];
         let (chunks, tail) = bytes.as_chunks::<LINE_INPUTS>();
         let mut high_and_low = 0;
+        // Codes stay within their bytes, so the halves of a line are shifted apart: 128 bits by a variable take branches.
+        let mut word_of = |bytes: &[u8; LINE_INPUTS]| {
+            let codes = [0, 8].map(|at| {
+                u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i])) >> (2 * quarter)
+                    & (3 * ONES as u64)
+            });
+            high_and_low |= codes[0] & codes[0] >> 1 | codes[1] & codes[1] >> 1;
+            line_word_of_halves(codes)
+        };
         for (word, chunk) in words.iter_mut().zip(chunks) {
-            let codes = u128::from_le_bytes(*chunk) >> (2 * quarter) & (3 * ONES);
-            high_and_low |= codes & codes >> 1;
-            *word = line_word(codes);
+            *word = word_of(chunk);
         }
         if let Some(word) = words.get_mut(chunks.len()) {
             let mut last = [0b01_01_01_01; LINE_INPUTS];
             last[..tail.len()].copy_from_slice(tail);
-            let codes = u128::from_le_bytes(last) >> (2 * quarter) & (3 * ONES);
-            high_and_low |= codes & codes >> 1;
-            *word = line_word(codes);
+            *word = word_of(&last);
         }
-        if high_and_low & ONES != 0 {
+        if high_and_low & ONES as u64 != 0 {
             Err(KernelError::InvalidCode { row })
         } else {
             Ok(())

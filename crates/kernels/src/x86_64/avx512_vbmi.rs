@@ -11,7 +11,7 @@ use crate::aligned::Line;
 use crate::ternary::MAX_TRIT_ROWS;
 use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
 use crate::trits;
-use crate::trits::{BLOCK, CODED, FIFTHS, FOURS, TWOS};
+use crate::trits::{BLOCK, CODED, FIFTHS, FOURS, LOW, TWOS};
 
 /// Groups of four inputs in a line.
 const GROUPS: usize = LINE_INPUTS / 4;
@@ -78,9 +78,47 @@ pub(crate) fn decode_trits(panels: &[Line], lines: usize, out: &mut [Line]) {
 }
 
 /// [`trits::encode`]; the lengths are checked by the dispatcher.
+///
+/// Bytes are shifted as parts of 16-bit numbers: the masks take away, or the bounds exclude, what comes from a neighbour.
 #[target_feature(enable = "avx2,f16c,avx512f,avx512bw,avx512vnni,avx512vbmi")]
 pub(crate) fn encode_trits(two_bits: &[Line], out: &mut [Line]) {
-    trits::encode(two_bits, out);
+    let (blocks, rest) = two_bits.as_chunks::<BLOCK>();
+    let (coded, kept) = out.split_at_mut(CODED * blocks.len());
+    let two_low_bits = _mm512_set1_epi8(3);
+    for (block, coded) in blocks.iter().zip(coded.as_chunks_mut::<CODED>().0) {
+        let mut fifths = load_line(&block[CODED]);
+        for (line, coded) in block.iter().zip(coded) {
+            let fifth = _mm512_and_si512(fifths, two_low_bits);
+            store_line(bytes_of(load_line(line), fifth), coded);
+            fifths = _mm512_srli_epi16::<2>(fifths);
+        }
+    }
+    kept.copy_from_slice(rest);
+}
+
+/// [`trits::byte_of`] of each byte.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn bytes_of(four: __m512i, fifth: __m512i) -> __m512i {
+    let (low_pairs, low_nibbles) = (_mm512_set1_epi8(0x33), _mm512_set1_epi8(15));
+    let low = _mm512_set1_epi8(LOW.cast_signed());
+    let high = _mm512_and_si512(_mm512_srli_epi16::<2>(four), low_pairs);
+    let three_times = _mm512_add_epi8(high, _mm512_add_epi8(high, high));
+    let pairs = _mm512_add_epi8(_mm512_and_si512(four, low_pairs), three_times);
+    // A pair is at most 8, so eight times one stays within its byte.
+    let upper = _mm512_and_si512(_mm512_srli_epi16::<4>(pairs), low_nibbles);
+    let nine_times = _mm512_add_epi8(upper, _mm512_slli_epi16::<3>(upper));
+    let q = _mm512_add_epi8(_mm512_and_si512(pairs, low_nibbles), nine_times);
+    let i = _mm512_min_epu8(q, _mm512_sub_epi8(_mm512_set1_epi8(80), q));
+    let is_high = _mm512_cmpge_epu8_mask(i, low);
+    let bit6 = _mm512_maskz_mov_epi8(is_high, _mm512_sub_epi8(_mm512_set1_epi8(64), low));
+    // LOW is 16 + 4 + 1, and a fifth code at most 3.
+    const { assert!(LOW == 21, "the sum of shifts below") };
+    let times_five = _mm512_add_epi8(fifth, _mm512_slli_epi16::<2>(fifth));
+    let fifths = _mm512_add_epi8(times_five, _mm512_slli_epi16::<4>(fifth));
+    let is_negated = _mm512_cmpgt_epu8_mask(q, _mm512_set1_epi8(40));
+    let bit7 = _mm512_maskz_mov_epi8(is_negated, _mm512_set1_epi8(i8::MIN));
+    _mm512_or_si512(_mm512_add_epi8(_mm512_add_epi8(i, bit6), fifths), bit7)
 }
 
 /// One panel and a tile of `N` rows.
