@@ -31,7 +31,7 @@ export const OPTIONS = [
   { name: 'onProgress', in: ['load', 'download', 'convert', 'quantize', 'verify'], type: 'function', about: 'called with { phase, loadedBytes, totalBytes, file } while the model is fetched, read or converted' },
 
   // Conversion
-  { name: 'type', in: ['convert', 'quantize'], type: 'string', values: ['i2_s', 'tl1', 'tl2', 'tq1_0', 'tq2_0', 'iq1_bn', 'iq2_bn', 'hf'], about: 'what the ternary weights become; i2_s in a .gguf, else a Hugging Face folder' },
+  { name: 'type', in: ['convert', 'quantize'], type: 'string', values: ['i2_s', 'tl1', 'tl2', 'tq1_0', 'tq2_0', 'iq1_bn', 'iq2_bn', 'tiles', 'hf'], about: 'what the ternary weights become; i2_s in a .gguf, else a Hugging Face folder' },
   { name: 'text', in: ['verify', 'quantize'], type: 'string', about: 'text that the models are tried on; a few sentences when absent' },
   { name: 'force', in: ['quantize'], type: 'boolean', about: 'true: round a model that was not trained for it' },
   { name: 'logits', in: ['verify'], type: 'boolean', about: 'false: compare the weights only' },

@@ -31,6 +31,8 @@ const KERNEL_CONFIG: &str = "kernel_config.ini";
 pub enum Target {
     /// A GGUF file: header, metadata, tensors, vocabulary, template.
     Gguf,
+    /// The same with weights in our own tiles.
+    Tiles,
     /// `model.safetensors`.
     Safetensors,
     /// `model.safetensors.index.json`.
@@ -51,8 +53,9 @@ pub enum Target {
 
 impl Target {
     /// Every target.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Gguf,
+        Self::Tiles,
         Self::Safetensors,
         Self::Index,
         Self::Config,
@@ -68,6 +71,7 @@ impl Target {
     pub fn name(self) -> &'static str {
         match self {
             Self::Gguf => "gguf",
+            Self::Tiles => "tiles",
             Self::Safetensors => "safetensors",
             Self::Index => "index",
             Self::Config => "config",
@@ -88,7 +92,7 @@ impl Target {
     /// The file's name in a model folder.
     fn file(self) -> &'static str {
         match self {
-            Self::Gguf => "model.gguf",
+            Self::Gguf | Self::Tiles => "model.gguf",
             Self::Safetensors => "model.safetensors",
             Self::Index => "model.safetensors.index.json",
             Self::Config => "config.json",
@@ -116,7 +120,7 @@ impl Fixture {
     pub fn new(target: Target) -> std::io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let source = match target {
-            Target::Gguf => None,
+            Target::Gguf | Target::Tiles => None,
             Target::KernelConfig => {
                 make_tl1(&folder.path().join(TL1))?;
                 None
@@ -145,7 +149,7 @@ impl Fixture {
         let file = self.folder.path().join(self.target.file());
         fs::write(&file, bytes).expect("the folder for temporary files can be written");
         let place = match self.target {
-            Target::Gguf => file,
+            Target::Gguf | Target::Tiles => file,
             Target::KernelConfig => self.folder.path().join(TL1),
             _ => self.folder.path().to_path_buf(),
         };

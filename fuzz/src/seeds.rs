@@ -27,6 +27,7 @@ pub fn seeds(target: Target) -> std::io::Result<Vec<Vec<u8>>> {
     let mut files = files_in(&corpus_folder(target))?;
     match target {
         Target::Gguf => files.extend(files_in(&malformed().join("gguf"))?),
+        Target::Tiles => {}
         _ => files.extend(files_named(target.file())?),
     }
     let mut seeds = read_small(files)?;

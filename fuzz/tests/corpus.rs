@@ -42,6 +42,11 @@ fn damaged_gguf_files_are_read_or_refused() {
 }
 
 #[test]
+fn damaged_tiles_are_read_or_refused() {
+    target_survives(Target::Tiles);
+}
+
+#[test]
 fn damaged_safetensors_files_are_read_or_refused() {
     target_survives(Target::Safetensors);
 }

@@ -7,7 +7,8 @@ export const usage = 'IN OUT';
 export const about = `Converts a model, a GGUF file or a Hugging Face folder, to a GGUF file or a folder. OUT must not exist; it is written whole or not at
 all. The model gives the same answers, bit for bit, before and after; what OUT has no place for is told.
 
-Types: i2_s, tl1, tl2 (bitnet.cpp), tq1_0, tq2_0 (llama.cpp), iq1_bn, iq2_bn (ik_llama.cpp), hf (a folder of packed uint8).`;
+Types: i2_s, tl1, tl2 (bitnet.cpp), tq1_0, tq2_0 (llama.cpp), iq1_bn, iq2_bn (ik_llama.cpp), tiles (our own: any shape, no packing
+while loading), hf (a folder of packed uint8).`;
 export const operands = { least: 2, most: 2 };
 export const options = {
   type: { type: 'string', short: 't', value: 'TYPE', about: 'what ternary weights become (default: i2_s where OUT ends in .gguf, else hf)' },

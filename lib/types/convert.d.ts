@@ -2,7 +2,7 @@
 import type { BitNetModel, Isa, LoadProgress } from '../../index.js';
 
 /** What the ternary weights of a model become: a packing in a GGUF file, or `hf`, packed uint8 in a Hugging Face folder. */
-export type OutputType = 'i2_s' | 'tl1' | 'tl2' | 'tq1_0' | 'tq2_0' | 'iq1_bn' | 'iq2_bn' | 'hf';
+export type OutputType = 'i2_s' | 'tl1' | 'tl2' | 'tq1_0' | 'tq2_0' | 'iq1_bn' | 'iq2_bn' | 'tiles' | 'hf';
 
 /** Options of `convert()`. */
 export interface ConvertOptions {

@@ -32,11 +32,13 @@ pub(crate) fn metadata(request: &Request<'_>, plan: &mut Plan) -> Result<Header,
         ModelFile::Folder(folder) => built(request, plan, folder)?,
     };
     let file_type = match plan.ternary {
-        Some(output) => Some(output.file_type()),
+        Some(output) => output.file_type(),
         None => dense_file_type(plan),
     };
-    if let Some(file_type) = file_type {
+    if file_type.is_some() || plan.ternary.is_some() {
         pairs.retain(|(key, _)| key != FILE_TYPE);
+    }
+    if let Some(file_type) = file_type {
         pairs.push((FILE_TYPE.to_owned(), Value::U32(file_type)));
     }
     if !plan.tiles.is_empty() {

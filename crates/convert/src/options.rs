@@ -44,13 +44,15 @@ pub enum OutputType {
     Iq1Bn,
     /// 16 bytes for 64 values.
     Iq2Bn,
+    /// The panels that kernels multiply: no packing while loading.
+    Tiles,
     /// A Hugging Face folder of packed uint8.
     HuggingFace,
 }
 
 impl OutputType {
     /// All.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::I2S,
         Self::Tl1,
         Self::Tl2,
@@ -58,6 +60,7 @@ impl OutputType {
         Self::Tq2_0,
         Self::Iq1Bn,
         Self::Iq2Bn,
+        Self::Tiles,
         Self::HuggingFace,
     ];
 
@@ -72,6 +75,7 @@ impl OutputType {
             Self::Tq2_0 => "tq2_0",
             Self::Iq1Bn => "iq1_bn",
             Self::Iq2Bn => "iq2_bn",
+            Self::Tiles => "tiles",
             Self::HuggingFace => "hf",
         }
     }
@@ -86,20 +90,22 @@ impl OutputType {
             Self::Tq2_0 => Dtype::Tq2_0,
             Self::Iq1Bn => Dtype::Iq1Bn,
             Self::Iq2Bn => Dtype::Iq2Bn,
+            Self::Tiles => Dtype::Tiles,
             Self::HuggingFace => Dtype::U8,
         }
     }
 
-    /// `general.file_type` of a GGUF file.
-    pub(crate) fn file_type(self) -> u32 {
+    /// `general.file_type` of a GGUF file; `None`: there is no number for it.
+    pub(crate) fn file_type(self) -> Option<u32> {
         match self {
-            Self::I2S => 40,
-            Self::Tl1 => 38,
-            Self::Tl2 => 39,
-            Self::Tq1_0 => 36,
-            Self::Tq2_0 => 37,
-            Self::Iq1Bn => 136,
-            Self::Iq2Bn | Self::HuggingFace => 137,
+            Self::I2S => Some(40),
+            Self::Tl1 => Some(38),
+            Self::Tl2 => Some(39),
+            Self::Tq1_0 => Some(36),
+            Self::Tq2_0 => Some(37),
+            Self::Iq1Bn => Some(136),
+            Self::Iq2Bn => Some(137),
+            Self::Tiles | Self::HuggingFace => None,
         }
     }
 
@@ -118,7 +124,7 @@ impl FromStr for OutputType {
         found.ok_or_else(|| ConvertError::InvalidOption {
             name: "type",
             given: name.to_owned(),
-            allowed: "i2_s, tl1, tl2, tq1_0, tq2_0, iq1_bn, iq2_bn or hf",
+            allowed: "i2_s, tl1, tl2, tq1_0, tq2_0, iq1_bn, iq2_bn, tiles or hf",
         })
     }
 }

@@ -11,8 +11,8 @@ use llm_format::{
 };
 use llm_kernels::{
     Compute, Isa, KernelError, Kernels, TernaryMatrix, TlTiles, pack_master, reorder_rows,
-    write_hf, write_i2s, write_iq1_bn, write_iq2_bn, write_tl1, write_tl2, write_tq1_0,
-    write_tq2_0,
+    write_hf, write_i2s, write_iq1_bn, write_iq2_bn, write_tiles, write_tl1, write_tl2,
+    write_tq1_0, write_tq2_0,
 };
 use llm_model::{Blueprint, Container, EXACT_SCALES_KEYS, LoadOptions, Role, Weight};
 
@@ -374,6 +374,7 @@ fn packed(
         (Dtype::Tq2_0, _) => write_tq2_0(compute, matrix),
         (Dtype::Iq1Bn, _) => write_iq1_bn(compute, matrix),
         (Dtype::Iq2Bn, _) => write_iq2_bn(compute, matrix),
+        (Dtype::Tiles, _) => write_tiles(compute, matrix),
         (Dtype::U8, _) => write_hf(compute, matrix),
         _ => write_i2s(compute, matrix),
     }

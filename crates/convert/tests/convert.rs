@@ -90,6 +90,7 @@ fn every_ternary_model_keeps_its_logits_in_every_type_that_takes_its_shapes() {
                     *count += 1;
                 }
                 Err(error) => {
+                    assert_ne!(output, OutputType::Tiles, "{case}: {error}");
                     let message = error.to_string();
                     let is_shape = message.contains("cannot store the shape")
                         || message.contains("no tiles")

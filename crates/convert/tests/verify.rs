@@ -23,6 +23,7 @@ fn a_converted_model_has_the_weights_of_its_origin_and_a_rounded_one_tells_how_f
         ("models/bitnet-2b4t", OutputType::Tq1_0),
         ("models/llama3-158", OutputType::Tl1),
         ("models/gemma3-embed", OutputType::I2S),
+        ("models/qwen3-embed", OutputType::Tiles),
     ]
     .into_iter()
     .enumerate()
@@ -50,6 +51,13 @@ fn a_converted_model_has_the_weights_of_its_origin_and_a_rounded_one_tells_how_f
         let largest = first.largest.unwrap();
         assert!(largest > 0.0 && largest < 0.1, "{place}: {largest}");
     }
+}
+
+#[test]
+fn tiles_that_were_written_once_hold_the_weights_of_their_origin_for_ever() {
+    let kept = oracle("../../fuzz/corpus/tiles/ok");
+    let found = compare(&oracle("malformed/gguf/ok_i2s.gguf"), &kept, &mut go).unwrap();
+    assert_eq!((found.compared, found.differences), (13, vec![]));
 }
 
 #[test]

@@ -66,6 +66,8 @@ pub enum Dtype {
     Iq1Bn,
     /// Rows of an f32 scale and 16 bytes for every 64 ternary values.
     Iq2Bn,
+    /// Our own: panels of 16 rows and 16 columns, two bits a value, as they are multiplied; one f32 scale behind them.
+    Tiles,
 }
 
 /// Bytes behind the codes of types with one scale for the tensor: the f32 scale and padding.
@@ -105,6 +107,7 @@ impl Dtype {
             Self::Tl2 => "TL2",
             Self::Iq1Bn => "IQ1_BN",
             Self::Iq2Bn => "IQ2_BN",
+            Self::Tiles => "TILES",
         }
     }
 
@@ -137,6 +140,8 @@ impl Dtype {
             Self::Tl2 => (32, 8),
             Self::Iq1Bn => (64, 13),
             Self::Iq2Bn => (64, 16),
+            // Rows of any length: what does not fill a panel is padded.
+            Self::Tiles => (1, 1),
         }
     }
 
@@ -157,9 +162,17 @@ impl Dtype {
             Self::Tl2 => tl2_codes_len(count, row)?.checked_add(SCALE_TAIL),
             Self::Iq1Bn => blocks.checked_add((count / row.max(1)).checked_mul(size_of::<u16>())?),
             Self::Iq2Bn => blocks.checked_add((count / row.max(1)).checked_mul(size_of::<f32>())?),
+            Self::Tiles => tiles_len(count, row)?.checked_add(SCALE_TAIL),
             _ => Some(blocks),
         }
     }
+}
+
+/// Bytes of the panels of a matrix: 64 for each 16 rows and 16 columns, begun or whole.
+fn tiles_len(count: usize, row: usize) -> Option<usize> {
+    const SIDE: usize = 16;
+    let panels = (count / row.max(1)).div_ceil(SIDE);
+    panels.checked_mul(row.div_ceil(SIDE))?.checked_mul(64)
 }
 
 /// Bytes of a TL2 tensor up to its scale. Its writers reckon with 256 columns in pairs, 4 bits each, and the others in triples,
@@ -205,6 +218,9 @@ mod tests {
             (Dtype::Tl2, vec![64, 128], None),
             (Dtype::Iq1Bn, vec![3, 128], Some(3 * (2 + 2 * 13))),
             (Dtype::Iq2Bn, vec![3, 128], Some(3 * (4 + 2 * 16))),
+            (Dtype::Tiles, vec![32, 48], Some(2 * 3 * 64 + 32)),
+            (Dtype::Tiles, vec![17, 1], Some(2 * 64 + 32)),
+            (Dtype::Tiles, vec![usize::MAX, 1], None),
             (Dtype::F32, vec![usize::MAX, 2], None),
             (Dtype::F64, vec![usize::MAX / 4], None),
         ];

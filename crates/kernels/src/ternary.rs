@@ -197,7 +197,7 @@ impl TernaryMatrix {
     }
 
     /// The two-bit lines of a panel.
-    fn two_bit_panel(&self, index: usize) -> Cow<'_, [Line]> {
+    pub(crate) fn two_bit_panel(&self, index: usize) -> Cow<'_, [Line]> {
         let panel = self.panels_at(index, 1);
         match self.packing {
             Packing::TwoBits => Cow::Borrowed(panel),

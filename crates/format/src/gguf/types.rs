@@ -18,6 +18,10 @@ pub(crate) enum TypeId {
 /// The name by which [`TypeId::Tl2OrMxfp4`] is refused.
 pub(crate) const MXFP4: &str = "MXFP4";
 
+/// The id of tiles: far from those of other programs, its last byte the version of their layout. So other programs refuse such
+/// a file, and so does an older version of this one a newer layout.
+const TILES: u32 = 0x4C52_5401;
+
 /// Bytes of an MXFP4 tensor: 17 for 32 values.
 pub(crate) fn mxfp4_len(shape: &[usize]) -> Option<usize> {
     let row = shape.last()?;
@@ -76,6 +80,8 @@ pub(crate) fn resolve(id: u32) -> TypeId {
         134 => Known(Dtype::Iq1Bn),
         135 => Known(Dtype::Iq2Bn),
         335 => Unsupported("IQ2_BN_R4"),
+        TILES => Known(Dtype::Tiles),
+        id if id & !0xFF == TILES & !0xFF => Unsupported("TILES of another version"),
         _ => Unknown,
     }
 }
@@ -83,5 +89,6 @@ pub(crate) fn resolve(id: u32) -> TypeId {
 /// The id of a type, where GGUF has it: the inverse of [`resolve`].
 pub(crate) fn id_of(dtype: Dtype) -> Option<u32> {
     const HIGHEST: u32 = 135;
-    (0..=HIGHEST).find(|&id| resolve(id) == TypeId::Known(dtype))
+    let mut ids = (0..=HIGHEST).chain([TILES]);
+    ids.find(|&id| resolve(id) == TypeId::Known(dtype))
 }

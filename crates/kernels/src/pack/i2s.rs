@@ -1,9 +1,7 @@
+use super::write::SCALE_TAIL;
 use super::{ONES, check, check_length, check_multiple, line_word, pack_rows};
 use crate::ternary::LINE_INPUTS;
 use crate::{Compute, KernelError, TernaryMatrix};
-
-/// Bytes after the codes: the scale, and padding of any content.
-const TAIL: usize = 32;
 
 /// Packs I2_S: each 128 values of a row in 32 bytes, value `j` in byte `j % 32`, bits `7 - 2 (j / 32)` and below; one f32 scale
 /// for the tensor at byte `rows * cols / 4`, within a tail of 32 bytes. Code 3, which no writer makes, stands for zero.
@@ -18,7 +16,7 @@ pub fn pack_i2s(
 ) -> Result<TernaryMatrix, KernelError> {
     check(rows, cols, 0.0)?;
     check_multiple("I2_S", "cols", 128, cols)?;
-    check_length("I2_S weights", rows * cols / 4 + TAIL, bytes)?;
+    check_length("I2_S weights", rows * cols / 4 + SCALE_TAIL, bytes)?;
     let (codes, tail) = bytes.split_at(rows * cols / 4);
     let scale = f32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
     pack_rows(compute, rows, cols, scale, |row, _, words| {

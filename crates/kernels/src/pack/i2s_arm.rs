@@ -1,4 +1,4 @@
-use super::write::{I2S_TAIL, RowLayout, i2s_tail, write_rows};
+use super::write::{RowLayout, SCALE_TAIL, scale_tail, write_rows};
 use super::{check, check_length, check_multiple, pack_codes};
 use crate::{Compute, KernelError, TernaryMatrix};
 
@@ -26,7 +26,7 @@ pub fn pack_i2s_arm(
 ) -> Result<TernaryMatrix, KernelError> {
     check(rows, cols, 0.0)?;
     check_multiple("I2_S (ARM)", "cols", BLOCK, cols)?;
-    check_length("I2_S weights", rows * cols / 4 + I2S_TAIL, bytes)?;
+    check_length("I2_S weights", rows * cols / 4 + SCALE_TAIL, bytes)?;
     let (packed, tail) = bytes.split_at(rows * cols / 4);
     let scale = f32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
     pack_codes(compute, rows, cols, scale, |row, codes| {
@@ -53,7 +53,7 @@ pub fn write_i2s_arm(compute: &Compute, matrix: &TernaryMatrix) -> Result<Vec<u8
         block_bytes: BLOCK_BYTES,
         row_prefix: &[],
         block_suffix: &[],
-        tail: &i2s_tail(matrix.scale()),
+        tail: &scale_tail(matrix.scale()),
     };
     write_rows(compute, matrix, &layout, |codes, bytes| {
         for (at, byte) in bytes.iter_mut().enumerate() {

@@ -7,8 +7,8 @@ use crate::disjoint::DisjointMut;
 use crate::ternary::PANEL_ROWS;
 use crate::{Compute, KernelError, TernaryMatrix};
 
-/// Bytes behind the codes of I2_S.
-pub(super) const I2S_TAIL: usize = 32;
+/// Bytes behind the codes of layouts with one scale for the tensor.
+pub(super) const SCALE_TAIL: usize = 32;
 
 /// `ceil(256 n / 243)` of every number `n` of five digits to base 3.
 pub(super) const DIGITS: [u8; 243] = {
@@ -34,8 +34,8 @@ pub(super) struct RowLayout<'a> {
 }
 
 /// The scale, and zeros.
-pub(super) fn i2s_tail(scale: f32) -> [u8; I2S_TAIL] {
-    let mut tail = [0; I2S_TAIL];
+pub(super) fn scale_tail(scale: f32) -> [u8; SCALE_TAIL] {
+    let mut tail = [0; SCALE_TAIL];
     tail[..4].copy_from_slice(&scale.to_le_bytes());
     tail
 }
@@ -95,7 +95,7 @@ pub fn write_i2s(compute: &Compute, matrix: &TernaryMatrix) -> Result<Vec<u8>, K
         block_bytes: 32,
         row_prefix: &[],
         block_suffix: &[],
-        tail: &i2s_tail(matrix.scale()),
+        tail: &scale_tail(matrix.scale()),
     };
     write_rows(compute, matrix, &layout, |codes, bytes| {
         for (at, byte) in bytes.iter_mut().enumerate() {

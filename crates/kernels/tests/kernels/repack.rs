@@ -4,8 +4,9 @@
 use crate::common::{compute, random_bytes, random_codes};
 use llm_kernels::{
     Compute, Isa, KernelError, TernaryMatrix, TlTiles, pack_codes, pack_hf, pack_i2s, pack_i2s_arm,
-    pack_iq1_bn, pack_iq2_bn, pack_tl1, pack_tl2, pack_tq1_0, pack_tq2_0, write_hf, write_i2s,
-    write_i2s_arm, write_iq1_bn, write_iq2_bn, write_tl1, write_tl2, write_tq1_0, write_tq2_0,
+    pack_iq1_bn, pack_iq2_bn, pack_tiles, pack_tl1, pack_tl2, pack_tq1_0, pack_tq2_0, write_hf,
+    write_i2s, write_i2s_arm, write_iq1_bn, write_iq2_bn, write_tiles, write_tl1, write_tl2,
+    write_tq1_0, write_tq2_0,
 };
 use proptest::prelude::*;
 
@@ -173,6 +174,79 @@ fn tl2_is_read_and_written_as_the_published_loops_lay_it_out() {
             "{tiles:?}"
         );
     }
+}
+
+#[test]
+fn tiles_are_read_and_written_as_they_are_documented() {
+    let compute = two_threads();
+    for (rows, cols) in [(16, 16), (1, 1), (17, 5), (40, 87)] {
+        let codes = random_codes(rows * cols, 15);
+        let code = |row: usize, col: usize| match (row < rows, col < cols) {
+            (true, true) => codes[row * cols + col],
+            _ => 1,
+        };
+        let mut bytes = Vec::new();
+        for (panel, line) in
+            tiles_of(rows.div_ceil(16), cols.div_ceil(16), 1).map(|(p, b, _)| (p, b))
+        {
+            for (r, j) in tiles_of(16, 4, 1).map(|(r, j, _)| (r, j)) {
+                let group = |g: usize| code(16 * panel + r, 16 * line + 4 * g + j) << (2 * g);
+                bytes.push(group(0) | group(1) | group(2) | group(3));
+            }
+        }
+        bytes.extend(SCALE.to_le_bytes());
+        bytes.extend([0; 28]);
+        let packed = pack_tiles(&compute, rows, cols, &bytes).unwrap();
+        assert_codes(&packed, &codes, &format!("{rows} x {cols}"));
+        let written = write_tiles(&compute, &packed).unwrap();
+        assert!(written == bytes, "{rows} x {cols}");
+    }
+}
+
+#[test]
+fn tiles_with_codes_or_padding_that_stand_for_nothing_are_refused_by_their_row() {
+    let compute = two_threads();
+    let (rows, cols) = (35, 37);
+    let codes = random_codes(rows * cols, 16);
+    let good = write_tiles(&compute, &matrix(&compute, &codes, rows, cols)).unwrap();
+    let line = |panel: usize, line: usize| (panel * 3 + line) * 64;
+    for (at, byte, row) in [
+        (line(0, 0), 0xFF, 0),
+        (line(1, 1) + 4 * 7 + 2, 0b11_00_00_00, 23),
+        // Below the last row, and behind the last column: 37 is 2 x 16 + 5.
+        (line(2, 0) + 4 * 3, 0b01_01_01_00, 34),
+        (line(1, 2) + 4 * 2 + 1, 0b01_01_00_01, 18),
+        (line(0, 2) + 4 * 5, 0b10_01_01_01, 5),
+    ] {
+        let mut bytes = good.clone();
+        bytes[at] = byte;
+        let refused = pack_tiles(&compute, rows, cols, &bytes);
+        assert!(
+            matches!(refused, Err(KernelError::InvalidCode { row: found }) if found == row),
+            "{at}: {:?}",
+            refused.err()
+        );
+    }
+    let mut bytes = good.clone();
+    // Column 36 is inside: it is group 1 of byte 0.
+    bytes[line(0, 2)] = 0b01_01_10_01;
+    assert!(pack_tiles(&compute, rows, cols, &bytes).is_ok());
+    bytes.truncate(bytes.len() - 1);
+    assert!(matches!(
+        pack_tiles(&compute, rows, cols, &bytes),
+        Err(KernelError::Length { .. })
+    ));
+    let mut bytes = good;
+    let scale = bytes.len() - 32;
+    bytes[scale..scale + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    assert!(matches!(
+        pack_tiles(&compute, rows, cols, &bytes),
+        Err(KernelError::NonFiniteScale { .. })
+    ));
+    assert!(matches!(
+        pack_tiles(&compute, usize::MAX, 1, &[]),
+        Err(KernelError::Shape { .. })
+    ));
 }
 
 #[test]
@@ -347,6 +421,9 @@ fn round_trips(compute: &Compute, codes: &[u8], rows: usize, cols: usize) -> usi
     check("iq2_bn", write_iq2_bn(compute, &packed), &|b| {
         pack_iq2_bn(compute, rows, cols, b)
     });
+    check("tiles", write_tiles(compute, &packed), &|b| {
+        pack_tiles(compute, rows, cols, b)
+    });
     for (bm, bmm) in [(32, 32), (64, 64), (96, 32)] {
         for bk in [8, 32, 64] {
             let tiles = tiles(bm, bk, bmm);
@@ -366,10 +443,10 @@ fn round_trips(compute: &Compute, codes: &[u8], rows: usize, cols: usize) -> usi
 
 #[test]
 fn every_layout_takes_part_in_the_round_trips() {
-    // 7 layouts by rows, 3 x 3 tiles of TL1 and 3 x 2 of TL2.
+    // 7 layouts by rows, tiles, 3 x 3 tiles of TL1 and 3 x 2 of TL2.
     let (rows, cols) = (192, 768);
     let codes = random_codes(rows * cols, 14);
-    assert_eq!(round_trips(&two_threads(), &codes, rows, cols), 7 + 9 + 6);
+    assert_eq!(round_trips(&two_threads(), &codes, rows, cols), 8 + 9 + 6);
 }
 
 proptest! {
@@ -382,7 +459,20 @@ proptest! {
     }
 
     #[test]
-    fn shapes_of_tiles_come_back(rows in 1_usize..5, cols in 8_usize..20, seed: u64) {
+    fn tiles_of_any_shape_are_the_same_of_and_for_every_instruction_set(rows in 1_usize..70, cols in 1_usize..200, seed: u64) {
+        let codes = random_codes(rows * cols, seed);
+        let expected = write_tiles(&two_threads(), &matrix(&two_threads(), &codes, rows, cols)).unwrap();
+        for isa in Isa::available() {
+            let compute = compute(isa, 1).unwrap();
+            let packed = pack_tiles(&compute, rows, cols, &expected).unwrap();
+            assert_codes(&packed, &codes, &format!("{isa}, {rows} x {cols}"));
+            prop_assert!(packed.same_codes(&matrix(&compute, &codes, rows, cols)));
+            prop_assert!(write_tiles(&compute, &packed).unwrap() == expected);
+        }
+    }
+
+    #[test]
+    fn shapes_of_lookup_tiles_come_back(rows in 1_usize..5, cols in 8_usize..20, seed: u64) {
         let (rows, cols) = (32 * rows, 32 * cols);
         let codes = random_codes(rows * cols, seed);
         prop_assert!(round_trips(&two_threads(), &codes, rows, cols) > 0);
@@ -398,5 +488,6 @@ proptest! {
         let _ = pack_i2s_arm(&compute, rows, cols, &bytes);
         let _ = pack_iq1_bn(&compute, rows, cols, &bytes);
         let _ = pack_iq2_bn(&compute, rows, cols, &bytes);
+        let _ = pack_tiles(&compute, rows, cols, &bytes);
     }
 }
