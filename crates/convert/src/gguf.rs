@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::error::ConvertError;
 use crate::plan::{Content, Plan, Request};
-use crate::tokenizer;
+use crate::{sampling, tokenizer};
 
 /// What stands before the tensors.
 pub(crate) struct Header {
@@ -159,6 +159,7 @@ fn built(request: &Request<'_>, plan: &mut Plan, folder: &HfFolder) -> Result<Pa
         let text = rope_scaling_json(config).to_string();
         pairs.push((ROPE_SCALING_KEY.to_owned(), Value::String(text)));
     }
+    pairs.extend(sampling::pairs(folder));
     pairs.extend(tokenizer::pairs(folder, config.n_vocab, &mut plan.losses)?);
     Ok(pairs)
 }

@@ -16,6 +16,7 @@ mod options;
 mod output;
 mod plan;
 mod run;
+mod sampling;
 mod tiles;
 mod tokenizer;
 mod verify;

@@ -5,6 +5,7 @@ use llm_text::{TokenizerSpec, gguf_template_override};
 use serde_json::{Map, Value as Json, json};
 
 use crate::error::ConvertError;
+use crate::sampling;
 
 type Pairs = Vec<(String, Value)>;
 
@@ -126,7 +127,7 @@ pub(crate) fn files(gguf: &Gguf) -> Result<Vec<(&'static str, String)>, ConvertE
         config.insert("chat_template".to_owned(), json!(template));
     }
     let ends: Vec<u32> = [spec.eos, end_of_turn].into_iter().flatten().collect();
-    let mut generation = Map::new();
+    let mut generation = sampling::settings(gguf);
     if let Some(bos) = spec.bos {
         generation.insert("bos_token_id".to_owned(), json!(bos));
     }

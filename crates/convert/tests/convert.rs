@@ -4,7 +4,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use llm_convert::{ConvertError, ConvertOptions, Converted, OutputType, convert};
-use llm_engine::{Engine, EngineConfig, I2sLayout, Message, RenderOptions};
+use llm_engine::{
+    Engine, EngineConfig, GenerateRequest, I2sLayout, Message, Prompt, RenderOptions,
+    SamplingOptions,
+};
 use llm_format::{Dtype, ModelFile};
 use llm_kernels::DenseType;
 use tempfile::TempDir;
@@ -65,6 +68,28 @@ fn assert_same(a: &Engine, b: &Engine, case: &str) {
         let logits = |engine: &Engine| engine.forward(&ids, true).unwrap().wait().unwrap();
         assert!(logits(a) == logits(b), "{case}: other logits for {text:?}");
     }
+    // Sampled as the model recommends.
+    let answer = |engine: &Engine| {
+        let request = GenerateRequest {
+            max_tokens: Some(16),
+            ignore_eos: true,
+            sampling: SamplingOptions {
+                seed: Some(3),
+                ..SamplingOptions::default()
+            },
+            ..GenerateRequest::new(Prompt::Text {
+                text: TEXTS[0].to_owned(),
+                raw: true,
+            })
+        };
+        let (_, done) = engine
+            .generate(request)
+            .unwrap()
+            .collect_blocking()
+            .unwrap();
+        done.token_ids
+    };
+    assert_eq!(answer(a), answer(b), "{case}: other tokens");
     let messages = [Message::new("user", "Hello!")];
     let options = RenderOptions {
         add_generation_prompt: true,

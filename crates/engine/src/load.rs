@@ -142,7 +142,7 @@ pub(crate) fn load(
             .generation_config()
             .map(SamplingOptions::from_generation_config)
             .unwrap_or_default(),
-        ModelFile::Gguf(_) => SamplingOptions::default(),
+        ModelFile::Gguf(gguf) => SamplingOptions::from_metadata(gguf.metadata()),
     };
     report(LoadPhase::Ready, mapped_bytes, mapped_bytes);
     Ok(Loaded {

@@ -1,5 +1,6 @@
 //! How tokens are chosen: options, ranges and defaults.
 
+use llm_format::Metadata;
 use serde_json::Value;
 
 use crate::error::EngineError;
@@ -49,7 +50,22 @@ impl SamplingOptions {
             .get("top_k")
             .and_then(Value::as_u64)
             .and_then(|k| usize::try_from(k).ok());
-        let top_p = number("top_p");
+        Self::recommended(temperature, top_k, number("top_p"))
+    }
+
+    /// What the keys `general.sampling.temp`, `top_k` and `top_p` of a GGUF file recommend, as above.
+    pub(crate) fn from_metadata(metadata: &Metadata) -> Self {
+        let get = |key: &str| metadata.get(&format!("general.sampling.{key}"));
+        let number = |key: &str| match get(key)? {
+            // What was 0.9 in a configuration is 0.9 again.
+            llm_format::Value::F32(n) => n.to_string().parse().ok(),
+            other => other.as_f64(),
+        };
+        let top_k = get("top_k").and_then(|k| usize::try_from(k.as_u64()?).ok());
+        Self::recommended(number("temp"), top_k, number("top_p"))
+    }
+
+    fn recommended(temperature: Option<f64>, top_k: Option<usize>, top_p: Option<f64>) -> Self {
         let in_range = |options: Self| {
             if options.validate().is_ok() {
                 options
