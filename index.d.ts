@@ -30,6 +30,8 @@ export type CallSpec = RouteOptions & ({ prompt: Prompt } | { messages: ChatMess
 export interface RouterOptions {
   /** Searched first for `models/<name>/`. @default LLM_RUNNER_BITNET_PATH, ./temp/bitnet-repo, then the same in the package */
   bitnetPath?: string;
+  /** `cacheDir` of loads that name none. */
+  cacheDir?: string;
   /** How a model is chosen when a call names none: a name, or a function of your own. @default 'balanced' */
   strategy?: StrategyName | Strategy;
   /** Alias of `strategy`. */
@@ -189,6 +191,8 @@ export class BaseLoader extends EventEmitter {
 export interface BitNetLoaderOptions {
   /** Searched first for `models/<name>/`. @default as `RouterOptions.bitnetPath` */
   bitnetPath?: string;
+  /** `cacheDir` of loads that name none. */
+  cacheDir?: string;
   /** true: build the native engine if it is missing (in a checkout); false: fail at once. @default fail, naming the cure */
   autoBuild?: boolean;
   /** Fetch nothing. Wins over HF_HUB_OFFLINE. @default HF_HUB_OFFLINE */

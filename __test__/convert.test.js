@@ -1,9 +1,9 @@
 // Model files into other model files: the call, its options, and the commands around it.
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { convert, inspect, LLMRouter } from 'llm-runner-router';
+import { BitNetLoader, convert, inspect, LLMRouter } from 'llm-runner-router';
 import { OPTIONS } from '../lib/options.js';
 import { ORACLE, ROOT, temporaryFolder } from './support/models.js';
 import { runNode } from './support/run.js';
@@ -67,6 +67,38 @@ test('i2sLayout and kernelConfig reach the engine', async () => {
   assert.deepEqual(await logits(wrong), await logits(FILE, { i2sLayout: 'arm' }));
   await assert.rejects(router.load(FILE, { kernelConfig: path.join(folder, 'none.ini') }), { code: 'MODEL_NOT_FOUND' });
   await assert.rejects(convert(FILE, path.join(folder, 'x.gguf'), { kernelConfig: path.join(folder, 'none.ini') }), { code: 'MODEL_NOT_FOUND' });
+});
+
+test('quantType converts what has another type, once, into cacheDir, and reports it', async () => {
+  const cacheDir = path.join(temporaryFolder(), 'converted');
+  const expected = await logits(FILE);
+  const phases = async (load) => {
+    const seen = new Set();
+    const model = await load({ threads: 1, quantType: 'tq2_0', onProgress: ({ phase }) => seen.add(phase) });
+    assert.deepEqual([model.quantType, path.dirname(model.path)], ['tq2_0', cacheDir]);
+    assert.deepEqual(await model.forward([500, 39, 354, 75]), expected);
+    await model.unload();
+    return seen.has('convert');
+  };
+  assert.equal(await phases((options) => router.load(FILE, { cacheDir, ...options })), true);
+  assert.equal(await phases((options) => new LLMRouter({ cacheDir }).load(FILE, options)), false);
+  assert.equal(await phases((options) => new BitNetLoader({ cacheDir }).load(FILE, options)), false);
+  const [name, ...others] = readdirSync(cacheDir);
+  assert.deepEqual(others, []);
+  assert.match(name, /^bitnet-2b4t\.I2_S-.*\.tq2_0\.gguf$/);
+});
+
+test('a model that is still loaded is not taken for one whose original has changed since', async () => {
+  const folder = temporaryFolder();
+  const [file, cacheDir] = [path.join(folder, 'model.gguf'), path.join(folder, 'cache')];
+  const load = () => router.load(file, { threads: 1, quantType: 'tiles', cacheDir });
+  copyFileSync(FILE, file);
+  const first = await load();
+  rmSync(file);
+  copyFileSync(path.join(ORACLE, 'gguf', 'llama3-158.I2_S.gguf'), file);
+  const second = await load();
+  assert.notEqual(first.architecture, second.architecture);
+  await Promise.all([first.unload(), second.unload()]);
 });
 
 test('a signal stops the conversion and nothing is left', async () => {

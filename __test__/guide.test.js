@@ -196,7 +196,7 @@ test('G14: quant types are taken on their processor and refused elsewhere, namin
   const loader = new BitNetLoader();
   const [own, foreign] = process.arch === 'arm64' ? ['tl1', 'tl2'] : ['tl2', 'tl1'];
   for (const quantType of ['i2_s', own]) {
-    const model = await loader.load(path.join(ORACLE, 'models', 'bitnet-2b4t'), { quantType });
+    const model = await loader.load(path.join(ORACLE, 'models', 'bitnet-2b4t'), { quantType, cacheDir: temporaryFolder() });
     assert.equal(model.quantType, quantType);
   }
   for (const quantType of [foreign, 'q4_0']) {

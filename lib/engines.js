@@ -45,7 +45,7 @@ export class Engines {
     // Of two loads at once the second waits for what the first comes to.
     while (this.#loading.has(name)) await this.#loading.get(name);
     const shared = this.#loaded.get(name);
-    if (shared && stampOf(shared.path) === shared.stamp) {
+    if (shared && stampOf(shared.origin) === shared.stamp) {
       const bytes = shared.engine.info().memory.mappedBytes;
       how.onProgress?.({ phase: 'ready', loadedBytes: bytes, totalBytes: bytes });
       return this.#hold(shared);
@@ -60,8 +60,8 @@ export class Engines {
     // A key of its own: a model that takes the place of another one is unloaded apart from it.
     const key = randomUUID();
     const engine = await this.#open(key, request, how);
-    const { path: place } = engine.info();
-    const entry = { key, name, engine, path: place, stamp: stampOf(place), users: 0 };
+    const origin = engine.origin();
+    const entry = { key, name, engine, origin, stamp: stampOf(origin), users: 0 };
     if (entry.stamp !== undefined) this.#loaded.set(name, entry);
     return entry;
   }

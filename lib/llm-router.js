@@ -71,7 +71,7 @@ export class LLMRouter extends EventEmitter {
   }
 
   async #initialize() {
-    const bitnet = new BitNetLoader({ bitnetPath: this.config.bitnetPath, offline: this.config.offline });
+    const bitnet = new BitNetLoader(pick(this.config, ['bitnetPath', 'cacheDir', 'offline']));
     const remote = [['openai', new OpenAILoader()], ['ollama', new OpenAILoader({ baseURL: OLLAMA })]];
     for (const [format, loader] of [['bitnet', bitnet], ['gguf', bitnet], ['mock', new MockLoader()], ...remote]) {
       if (!this.loaders.has(format)) this.registerLoader(format, loader);

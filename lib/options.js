@@ -16,22 +16,26 @@ import { show } from './show.js';
  * @property {string} about
  */
 
+/** Packings of ternary weights: what files are asked for by, and converted to. */
+export const QUANT_TYPES = ['i2_s', 'tl1', 'tl2', 'tq1_0', 'tq2_0', 'iq1_bn', 'iq2_bn', 'tiles'];
+
 /** @type {Option[]} */
 export const OPTIONS = [
   // Where models come from
   { name: 'source', in: ['load', 'remote'], type: 'string', about: 'file, folder, model id, `demo` or `bitnet:<id>`' },
   { name: 'type', in: ['load', 'remote'], type: 'string', aliases: ['format'], about: 'loader: bitnet, gguf, mock or a registered one; read from the file when absent' },
-  { name: 'quantType', in: ['load'], type: 'string', about: 'i2_s, tl1 (ARM64), tl2 (x86_64), tq1_0, tq2_0, iq1_bn or iq2_bn' },
+  { name: 'quantType', in: ['load'], type: 'string', about: `which file of several, or what to convert to where there is none: ${QUANT_TYPES.join(', ')}; tl1 on ARM64, tl2 on x86_64 only` },
   { name: 'id', in: ['load', 'remote'], type: 'string', about: 'id of the model in the router; unique and made up when absent' },
   { name: 'name', in: ['load', 'remote'], type: 'string', about: 'name shown in results' },
   { name: 'bitnetPath', in: ['router', 'loader'], type: 'string', about: 'folder with models/<name>/, looked in first' },
   { name: 'autoBuild', in: ['loader', 'load'], type: 'boolean', about: 'build the native engine when it is missing (in a checkout)' },
+  { name: 'cacheDir', in: ['load', 'router', 'loader'], type: 'string', about: 'folder for models that are converted to a quantType; llm-runner-router/converted in the cache folder of the user when absent' },
   { name: 'revision', in: ['load', 'download'], type: 'string', about: 'branch, tag or commit of a Hugging Face id' },
   { name: 'offline', in: ['load', 'router', 'loader'], type: 'boolean', about: 'fetch nothing: what is not on the disk is not found' },
   { name: 'onProgress', in: ['load', 'download', 'convert', 'quantize', 'verify'], type: 'function', about: 'called with { phase, loadedBytes, totalBytes, file } while the model is fetched, read or converted' },
 
   // Conversion
-  { name: 'type', in: ['convert', 'quantize'], type: 'string', values: ['i2_s', 'tl1', 'tl2', 'tq1_0', 'tq2_0', 'iq1_bn', 'iq2_bn', 'tiles', 'hf'], about: 'what the ternary weights become; i2_s in a .gguf, else a Hugging Face folder' },
+  { name: 'type', in: ['convert', 'quantize'], type: 'string', values: [...QUANT_TYPES, 'hf'], about: 'what the ternary weights become; i2_s in a .gguf, else a Hugging Face folder' },
   { name: 'text', in: ['verify', 'quantize'], type: 'string', about: 'text that the models are tried on; a few sentences when absent' },
   { name: 'force', in: ['quantize'], type: 'boolean', about: 'true: round a model that was not trained for it' },
   { name: 'logits', in: ['verify'], type: 'boolean', about: 'false: compare the weights only' },

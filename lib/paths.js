@@ -38,6 +38,17 @@ export function bitnetDirs(explicit) {
   return [...new Set(candidates.filter(Boolean).map((candidate) => path.resolve(candidate)))];
 }
 
+/** What this package keeps in the cache folder of the user. */
+export function cacheFolder() {
+  const { platform } = process;
+  const local = () => environmentVariable('LOCALAPPDATA') ?? path.join(homedir(), 'AppData', 'Local');
+  const own = platform === 'win32' ? local() : platform === 'darwin' ? path.join(homedir(), 'Library', 'Caches') : undefined;
+  return path.join(own ?? environmentVariable('XDG_CACHE_HOME') ?? path.join(homedir(), '.cache'), 'llm-runner-router');
+}
+
+/** Where models are kept that were converted to a quantType. */
+export const convertedModels = (explicit) => path.resolve(explicit ?? path.join(cacheFolder(), 'converted'));
+
 /** Where Hugging Face tools keep what they have. */
 export function huggingFaceHome() {
   return environmentVariable('HF_HOME') ?? path.join(environmentVariable('XDG_CACHE_HOME') ?? path.join(homedir(), '.cache'), 'huggingface');

@@ -10,8 +10,8 @@ import { cancellable, downloadModel, hubSettings, isOffline } from '../lib/hub.j
 import { KNOWN_MODELS } from '../lib/known-models.js';
 import { BitNetModel, pick, SAMPLING_OPTIONS } from '../lib/model.js';
 import { isNativeAvailable, native } from '../lib/native.js';
-import { readOptions, warnOnce } from '../lib/options.js';
-import { bitnetDirs, DEMO_MODEL, huggingFaceCache, isaFromEnvironment, PACKAGE_ROOT } from '../lib/paths.js';
+import { QUANT_TYPES, readOptions, warnOnce } from '../lib/options.js';
+import { bitnetDirs, convertedModels, DEMO_MODEL, huggingFaceCache, isaFromEnvironment, PACKAGE_ROOT } from '../lib/paths.js';
 import { loadSpec, resolveFormat } from '../lib/source.js';
 import { BaseLoader } from './BaseLoader.js';
 
@@ -39,11 +39,11 @@ export class BitNetLoader extends BaseLoader {
   #router;
   #engines = new Engines((key, request, onProgress) => this.#open(key, request, onProgress), (key) => this.#router.unload(key));
   supportedFormats = ['.gguf', 'bitnet', 'gguf'];
-  supportedQuantTypes = ['i2_s', 'tl1', 'tl2', 'tq1_0', 'tq2_0', 'iq1_bn', 'iq2_bn'];
+  supportedQuantTypes = [...QUANT_TYPES];
   process = null;
   isReady = false;
 
-  /** @param {{ bitnetPath?: string, autoBuild?: boolean, offline?: boolean }} [options] */
+  /** @param {{ bitnetPath?: string, cacheDir?: string, autoBuild?: boolean, offline?: boolean }} [options] */
   constructor(options = {}) {
     const config = readOptions(options, 'loader');
     super(config);
@@ -104,9 +104,10 @@ export class BitNetLoader extends BaseLoader {
   }
 
   /** What the native half has to know, and what tells one model from another: sampling is not part of it, as every call brings its own. */
-  #requestOf({ source, revision, quantType, threads, contextSize, isa, head, i2sLayout, kernelConfig, speculation }) {
+  #requestOf({ source, revision, quantType, threads, contextSize, isa, head, i2sLayout, kernelConfig, speculation, cacheDir = this.config.cacheDir }) {
     return {
       source, revision, quantType, threads, contextSize, isa, head, i2sLayout, kernelConfig, speculation,
+      converted: convertedModels(cacheDir),
       search: { bitnetDirs: bitnetDirs(this.config.bitnetPath), hfCache: huggingFaceCache(), demo: DEMO_MODEL },
     };
   }

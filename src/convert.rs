@@ -124,7 +124,7 @@ pub fn convert_model<'env>(
     env.spawn_future(async move { Ok(work.await?.into()) })
 }
 
-fn to_js(phase: &str, now: &llm_convert::Progress) -> Progress {
+pub(crate) fn to_js(phase: &str, now: &llm_convert::Progress) -> Progress {
     Progress {
         phase: phase.to_owned(),
         loaded_bytes: now.done as f64,

@@ -109,6 +109,8 @@ fn router_code(error: &RouterError) -> &'static str {
     match error {
         RouterError::Hub(error) => hub_code(error),
         RouterError::Engine(error) => engine_code(error),
+        RouterError::Convert { source, .. } => convert_code(source),
+        RouterError::Converted { .. } => "IO_ERROR",
         RouterError::UnsupportedQuant { .. } => "UNSUPPORTED_QUANT",
         RouterError::EmptyId => "INVALID_ARGUMENT",
         RouterError::UnknownModel { .. } => "MODEL_NOT_FOUND",

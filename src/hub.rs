@@ -172,7 +172,7 @@ pub struct DownloadCall {
     pub id: String,
     /// A branch, tag or commit; `main` when absent.
     pub revision: Option<String>,
-    /// Which weights, where there are several.
+    /// Which weights, where there are several; for a packing of ternary weights, others that it can be made of do as well.
     pub quant_type: Option<String>,
     /// The Hugging Face cache.
     pub hf_cache: String,
@@ -194,6 +194,12 @@ pub struct DownloadedModel {
     pub fetched_bytes: f64,
 }
 
+/// Whether a load makes weights of this type of others.
+fn is_packing(quant_type: &str) -> bool {
+    let mut packings = llm_convert::OutputType::PACKINGS.into_iter();
+    packings.any(|packing| packing.name().eq_ignore_ascii_case(quant_type))
+}
+
 /// Fetches what is missing of a model, on a thread that may block.
 ///
 /// # Errors
@@ -212,6 +218,7 @@ pub fn download_model<'env>(
             id: &call.id,
             revision: call.revision.as_deref(),
             quant_type: call.quant_type.as_deref(),
+            may_convert: call.quant_type.as_deref().is_some_and(is_packing),
         };
         let mut progress =
             |progress: DownloadProgress| report(on_progress.as_ref(), progress.into());

@@ -66,6 +66,8 @@ pub struct LoadRequest {
     /// Bytes that the weights may take in memory.
     pub max_bytes: Option<f64>,
     pub search: SearchFields,
+    /// Where converted models are kept.
+    pub converted: String,
     /// A branch, tag or commit of an id.
     pub revision: Option<String>,
     /// Where a model that is not on the disk is fetched; absent: nothing is fetched.
@@ -85,6 +87,7 @@ impl LoadRequest {
             quant_type: self.quant_type,
             revision: self.revision,
             search: self.search.into(),
+            converted: PathBuf::from(self.converted),
             hub: self.hub.map(|hub| hub.into_config(cache)).transpose()?,
             cancel,
             engine: EngineConfig {

@@ -32,6 +32,7 @@ where
 fn to_js(progress: llm_router::Progress) -> Progress {
     match progress {
         llm_router::Progress::Download(progress) => progress.into(),
+        llm_router::Progress::Convert(progress) => crate::convert::to_js("convert", &progress),
         llm_router::Progress::Open(progress) => Progress {
             phase: progress.phase.name().to_owned(),
             loaded_bytes: progress.done as f64,
@@ -124,6 +125,12 @@ impl NativeModel {
     #[napi(catch_unwind)]
     pub fn info(&self) -> napi::Result<ModelInfo> {
         Ok(ModelInfo::new(self.model.path(), self.engine()?.info()))
+    }
+
+    /// The file or folder that the source led to; what is open may have been made of it.
+    #[napi(catch_unwind)]
+    pub fn origin(&self) -> String {
+        self.model.origin().display().to_string()
     }
 
     #[napi(catch_unwind)]

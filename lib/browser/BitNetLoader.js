@@ -18,6 +18,7 @@ const MODULE_BYTES = 2 ** 32;
 const NOT_HERE = {
   autoBuild: 'the engine is part of the package',
   quantType: 'name the file that you want',
+  cacheDir: 'nothing is converted here',
   i2sLayout: 'convert a file of ARM\'s block order with convert() first',
   kernelConfig: 'convert the file with convert() first',
 };

@@ -5,7 +5,7 @@ export { AbortError, BaseLoader, Chat, LlmError, MockLoader, ModelError, OpenAIL
 export type * from '../../index.js';
 
 /** Options of `load()` in a browser: those that name files, folders or threads are refused there. */
-export type BrowserLoadOptions = Omit<LoadOptions, 'threads' | 'autoBuild' | 'quantType' | 'i2sLayout' | 'kernelConfig'>;
+export type BrowserLoadOptions = Omit<LoadOptions, 'threads' | 'autoBuild' | 'quantType' | 'cacheDir' | 'i2sLayout' | 'kernelConfig'>;
 
 /**
  * Where a model comes from: the address of a GGUF file, or of a folder in the layout of Hugging Face; a model id (`owner/name`); `demo`; a

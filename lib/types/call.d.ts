@@ -15,8 +15,8 @@ export type Prompt = string | ChatMessage[];
 export type Isa = 'scalar' | 'avx2' | 'avxvnni' | 'avx512vnni' | 'avx512vbmi' | 'neon' | 'neondotprod' | 'neoni8mm';
 /** Whether tokens are guessed ahead. */
 export type Speculation = 'auto' | 'off';
-/** Packings of ternary weights that files are named by. */
-export type QuantType = 'i2_s' | 'tl1' | 'tl2' | 'tq1_0' | 'tq2_0' | 'iq1_bn' | 'iq2_bn';
+/** Packings of ternary weights in files. */
+export type QuantType = 'i2_s' | 'tl1' | 'tl2' | 'tq1_0' | 'tq2_0' | 'iq1_bn' | 'iq2_bn' | 'tiles';
 
 /** How tokens are chosen. Given to `load()` they are the defaults of the model, given to a call they win over those. */
 export interface SamplingOptions extends SamplingAliases {

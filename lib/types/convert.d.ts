@@ -1,8 +1,8 @@
 // Model files into other model files, and what is in them.
-import type { BitNetModel, Isa, LoadProgress } from '../../index.js';
+import type { BitNetModel, Isa, LoadProgress, QuantType } from '../../index.js';
 
 /** What the ternary weights of a model become: a packing in a GGUF file, or `hf`, packed uint8 in a Hugging Face folder. */
-export type OutputType = 'i2_s' | 'tl1' | 'tl2' | 'tq1_0' | 'tq2_0' | 'iq1_bn' | 'iq2_bn' | 'tiles' | 'hf';
+export type OutputType = QuantType | 'hf';
 
 /** Options of `convert()`. */
 export interface ConvertOptions {

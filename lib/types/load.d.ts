@@ -29,8 +29,14 @@ export interface DownloadOptions {
 export interface LoadOptions extends SamplingOptions, LoadAliases {
   /** Which loader: `bitnet`, `gguf`, `mock` or one of your own. @default read from the file or folder */
   type?: string;
-  /** Which file of several: `tl1` on ARM64, `tl2` on x86_64, the others everywhere; Hugging Face weights serve for each. @default i2_s, else what is there */
+  /**
+   * The packing of the ternary weights: which file of several, and where there is none, what to convert to. A converted model is kept in
+   * `cacheDir` and found there again until the original changes; packed Hugging Face weights are good enough for `i2_s`. `tl1` on ARM64,
+   * `tl2` on x86_64 only. @default i2_s, else what is there, as it is
+   */
   quantType?: QuantType;
+  /** Folder for converted models. @default as the loader or router, else `llm-runner-router/converted` in the user's cache folder */
+  cacheDir?: string;
   /** Id of the model in the router; a model of the same id is replaced. @default made up, unique */
   id?: string;
   /** Name shown in results. @default the last part of the source */

@@ -1,8 +1,8 @@
 // Synthetic models: folders in the layout of the official BitNet models, with random weights. What they say is nonsense; what
 // they cost to run is what a model of that shape costs.
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
+import { cacheFolder as ownCache } from '../../lib/paths.js';
 import { layerTensors, SHAPES } from './shapes.js';
 import { randomNumbers } from './statistics.js';
 import { specialTokens, tokenizerFiles } from './synthetic-tokenizer.js';
@@ -19,12 +19,8 @@ const ECHO = { layers: 1 / 64, deviation: 0.05, sampling: { do_sample: true, tem
 /** Changes with what is written, so that an old model is not taken for a new one. */
 const VERSION = 1;
 
-/** The user's cache folder, where synthetic models are kept. */
-export function cacheFolder() {
-  const { XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
-  const own = { win32: LOCALAPPDATA ?? path.join(os.homedir(), 'AppData', 'Local'), darwin: path.join(os.homedir(), 'Library', 'Caches') };
-  return path.join(own[process.platform] ?? (XDG_CACHE_HOME || path.join(os.homedir(), '.cache')), 'llm-runner-router', 'bench');
-}
+/** Where synthetic models are kept. */
+export const cacheFolder = () => path.join(ownCache(), 'bench');
 
 /** The upper half of the bits of an f32, rounded to even: a bf16. */
 function bf16(value) {

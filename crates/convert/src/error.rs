@@ -38,14 +38,14 @@ pub enum ConvertError {
         source: WriteError,
     },
     /// An option has a value that it cannot have.
-    #[error("{name} must be {allowed}, but is {given}")]
+    #[error("{name} is one of {allowed}, but {given} was given")]
     InvalidOption {
         /// The option, as JavaScript spells it.
         name: &'static str,
         /// The value.
         given: String,
         /// What it can be.
-        allowed: &'static str,
+        allowed: String,
     },
     /// Something lies where the output should go.
     #[error("`{path}` is there already: remove it, or choose another place")]

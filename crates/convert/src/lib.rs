@@ -17,12 +17,15 @@ mod output;
 mod plan;
 mod run;
 mod sampling;
+mod stored;
 mod tiles;
 mod tokenizer;
 mod verify;
 
 pub use error::ConvertError;
 pub use inspect::{Inspection, Memory, Shape, TensorInfo, TokenizerInfo, inspect};
+pub use llm_model::I2sOrder;
 pub use options::{ConvertOptions, OutputType, embedding_type};
-pub use run::{Converted, Progress, convert};
+pub use run::{Converted, Progress, VERSION, convert};
+pub use stored::is_stored_as;
 pub use verify::{Comparison, Difference, compare};

@@ -51,7 +51,7 @@ pub enum OutputType {
 }
 
 impl OutputType {
-    /// All.
+    /// All, the packings first.
     pub const ALL: [Self; 9] = [
         Self::I2S,
         Self::Tl1,
@@ -63,6 +63,12 @@ impl OutputType {
         Self::Tiles,
         Self::HuggingFace,
     ];
+
+    /// The packings: what files of weights are asked for by.
+    pub const PACKINGS: [Self; 8] = {
+        let [packings @ .., _] = Self::ALL;
+        packings
+    };
 
     /// As options spell it.
     #[must_use]
@@ -124,7 +130,7 @@ impl FromStr for OutputType {
         found.ok_or_else(|| ConvertError::InvalidOption {
             name: "type",
             given: name.to_owned(),
-            allowed: "i2_s, tl1, tl2, tq1_0, tq2_0, iq1_bn, iq2_bn, tiles or hf",
+            allowed: Self::ALL.map(Self::name).join(", "),
         })
     }
 }
@@ -143,7 +149,7 @@ pub fn embedding_type(name: &str) -> Result<DenseType, ConvertError> {
         _ => Err(ConvertError::InvalidOption {
             name: "embeddingType",
             given: name.to_owned(),
-            allowed: "f32, f16, bf16, q8_0 or q6_k",
+            allowed: "f32, f16, bf16, q8_0 or q6_k".to_owned(),
         }),
     }
 }

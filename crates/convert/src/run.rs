@@ -26,6 +26,9 @@ use crate::{folder, gguf};
 /// Bytes that are collected before they go to the file.
 const BUFFER: usize = 1 << 20;
 
+/// Grows when the same input becomes another output than before, so that what was made by an older one is made anew.
+pub const VERSION: u32 = 1;
+
 /// How far a conversion is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {

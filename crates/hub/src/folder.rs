@@ -14,11 +14,8 @@ pub(crate) const SINGLE_FILE: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// What bitnet.cpp writes when nothing else is asked for.
 const DEFAULT_QUANT_TYPE: &str = "i2_s";
-/// Types that Hugging Face weights stand in for: the same ternary values, packed at load.
-const TERNARY_QUANT_TYPES: [&str; 7] = ["i2_s", "tl1", "tl2", "tq1_0", "tq2_0", "iq1_bn", "iq2_bn"];
-
 /// What to load of several files.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Choice<'a> {
     /// This GGUF file.
     Gguf(&'a str),
@@ -26,32 +23,52 @@ pub(crate) enum Choice<'a> {
     HuggingFace,
 }
 
-/// The GGUF file of the wanted type among `gguf`, else the Hugging Face weights, where there are some and they serve.
-pub(crate) fn choose<'a>(
-    gguf: &'a [String],
-    has_hugging_face: bool,
-    quant_type: Option<&str>,
-) -> Option<Choice<'a>> {
-    let file = match quant_type {
-        Some(quant_type) => of_type(gguf, quant_type),
-        None => of_type(gguf, DEFAULT_QUANT_TYPE).or(match gguf {
-            [only] => Some(only),
-            _ => None,
-        }),
-    };
-    let is_wanted =
-        quant_type.is_none_or(|wanted| TERNARY_QUANT_TYPES.iter().any(|t| same(t, wanted)));
-    match file {
-        Some(name) => Some(Choice::Gguf(name)),
-        None => (is_wanted && has_hugging_face).then_some(Choice::HuggingFace),
+/// Which weights are wanted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wanted<'a> {
+    /// Those that serve best: a GGUF file of the usual type, or the only one, else the Hugging Face weights.
+    Any,
+    /// A GGUF file of this type.
+    Type(&'a str),
+    /// The same, else the Hugging Face weights, else any GGUF file: what the type can be made of.
+    MadeInto(&'a str),
+}
+
+impl<'a> Wanted<'a> {
+    pub(crate) fn new(quant_type: Option<&'a str>, may_convert: bool) -> Self {
+        match quant_type {
+            None => Self::Any,
+            Some(quant_type) if may_convert => Self::MadeInto(quant_type),
+            Some(quant_type) => Self::Type(quant_type),
+        }
     }
 }
 
-/// The GGUF file of the wanted type in `folder`, or the folder itself when it holds Hugging Face
-/// weights (`config.json` beside `.safetensors` files).
-pub(crate) fn pick(folder: &Path, quant_type: Option<&str>) -> Option<PathBuf> {
+/// What is wanted among the GGUF files and the Hugging Face weights of a folder.
+pub(crate) fn choose<'a>(
+    gguf: &'a [String],
+    has_hugging_face: bool,
+    wanted: Wanted<'_>,
+) -> Option<Choice<'a>> {
+    let of_type = |name| of_type(gguf, name).map(|name| Choice::Gguf(name));
+    let only = match gguf {
+        [only] => Some(Choice::Gguf(only)),
+        _ => None,
+    };
+    let any = || of_type(DEFAULT_QUANT_TYPE).or(only);
+    let hugging_face = has_hugging_face.then_some(Choice::HuggingFace);
+    match wanted {
+        Wanted::Any => any().or(hugging_face),
+        Wanted::Type(name) => of_type(name),
+        Wanted::MadeInto(name) => of_type(name).or(hugging_face).or_else(any),
+    }
+}
+
+/// What is wanted of `folder`: one of its GGUF files, or the folder itself when it is its Hugging Face weights (`config.json`
+/// beside `.safetensors` files).
+pub(crate) fn pick(folder: &Path, wanted: Wanted<'_>) -> Option<PathBuf> {
     let names = names_with_extension(folder, "gguf");
-    match choose(&names, has_hugging_face_weights(folder), quant_type)? {
+    match choose(&names, has_hugging_face_weights(folder), wanted)? {
         Choice::Gguf(name) => Some(folder.join(name)),
         Choice::HuggingFace => Some(folder.to_owned()),
     }

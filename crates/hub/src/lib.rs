@@ -16,6 +16,7 @@ mod remote;
 use std::path::{Path, PathBuf};
 
 pub use error::HubError;
+use folder::Wanted;
 pub use remote::{
     Cancel, DEFAULT_ENDPOINT, DownloadProgress, DownloadRequest, Downloaded, HubConfig, Retries,
     Token, download,
@@ -65,10 +66,12 @@ pub enum Via {
 pub struct Query<'a> {
     /// A path, a Hugging Face id (`owner/name`, or `owner/name/file.gguf` for one of its files), or `demo`.
     pub source: &'a str,
-    /// In a folder with several files, which: `Some("tl2")` only accepts a GGUF file of that type (or, for the ternary
-    /// types, Hugging Face weights, which are packed at load); `None` prefers `i2_s`, then the only GGUF file, then Hugging
-    /// Face weights. A file given by its path is taken as it is.
+    /// In a folder with several files, which: `Some("tl2")` only accepts a GGUF file of that type; `None` prefers `i2_s`, then
+    /// the only GGUF file, then Hugging Face weights. A file given by its path is taken as it is.
     pub quant_type: Option<&'a str>,
+    /// Whether Hugging Face weights, or else `i2_s` or the only GGUF file, do as well where there is no file of the type
+    /// anywhere: the caller makes one of them.
+    pub may_convert: bool,
     /// A branch, tag or commit; only the Hugging Face cache knows those.
     pub revision: Option<&'a str>,
 }
@@ -84,36 +87,47 @@ pub fn resolve(query: Query<'_>, paths: &SearchPaths) -> Result<Resolved, HubErr
         source: query.source.trim(),
         ..query
     };
-    let Query {
-        source, quant_type, ..
-    } = query;
+    let source = query.source;
     if source.is_empty() {
         return Err(HubError::EmptySource);
     }
+    if query.revision.is_some() && !is_downloadable(source) {
+        let name = source.to_owned();
+        return Err(HubError::RevisionOfPath { name });
+    }
     let mut looked_in = Vec::new();
-    let resolved = |via| move |path| Resolved { path, via };
-    let found = match query.revision {
-        Some(_) if !is_downloadable(source) => {
-            let name = source.to_owned();
-            return Err(HubError::RevisionOfPath { name });
-        }
-        // Nothing but the cache tells which revision it holds.
-        Some(_) => in_hf_cache(query, paths, &mut looked_in).map(resolved(Via::HfCache)),
-        None => as_path(source, quant_type, &mut looked_in)
-            .map(resolved(Via::Path))
-            .or_else(|| {
-                in_bitnet_dirs(source, quant_type, paths, &mut looked_in)
-                    .map(resolved(Via::BitnetDir))
-            })
-            .or_else(|| in_hf_cache(query, paths, &mut looked_in).map(resolved(Via::HfCache)))
-            .or_else(|| demo(source, paths, &mut looked_in).map(resolved(Via::Demo))),
+    let mut look = |may_convert| {
+        looked_in.clear();
+        let wanted = Wanted::new(query.quant_type, may_convert);
+        look_for(query, wanted, paths, &mut looked_in)
     };
+    let found = look(false).or_else(|| query.may_convert.then(|| look(true))?);
     found.ok_or_else(|| HubError::NotFound {
         name: source.to_owned(),
         present: present::models(source, paths),
         remedy: remedy(source, paths),
         looked_in,
     })
+}
+
+/// The first place that has what is wanted.
+fn look_for(
+    query: Query<'_>,
+    wanted: Wanted<'_>,
+    paths: &SearchPaths,
+    looked_in: &mut Vec<PathBuf>,
+) -> Option<Resolved> {
+    let source = query.source;
+    let resolved = |via| move |path| Resolved { path, via };
+    // Nothing but the cache tells which revision it holds.
+    if query.revision.is_some() {
+        return in_hf_cache(query, wanted, paths, looked_in).map(resolved(Via::HfCache));
+    }
+    as_path(source, wanted, looked_in)
+        .map(resolved(Via::Path))
+        .or_else(|| in_bitnet_dirs(source, wanted, paths, looked_in).map(resolved(Via::BitnetDir)))
+        .or_else(|| in_hf_cache(query, wanted, paths, looked_in).map(resolved(Via::HfCache)))
+        .or_else(|| demo(source, paths, looked_in).map(resolved(Via::Demo)))
 }
 
 /// [`resolve`], and what is not there is fetched from the hub, if it can be the id of a model and `hub` is given.
@@ -139,6 +153,7 @@ pub fn obtain(
         id,
         revision: query.revision,
         quant_type: query.quant_type,
+        may_convert: query.may_convert,
     };
     match download(request, hub, cancel, progress) {
         Ok(downloaded) => Ok(Resolved {
@@ -165,19 +180,15 @@ fn is_downloadable(source: &str) -> bool {
 /// A file, or a folder that holds a model. A folder without one counts only when the source is
 /// plainly meant as a path, so that the reader can say what is missing in it; else a folder that
 /// happens to be called like a model would hide the model.
-fn as_path(
-    source: &str,
-    quant_type: Option<&str>,
-    looked_in: &mut Vec<PathBuf>,
-) -> Option<PathBuf> {
+fn as_path(source: &str, wanted: Wanted<'_>, looked_in: &mut Vec<PathBuf>) -> Option<PathBuf> {
     let path = Path::new(source);
     looked_in.push(path.to_owned());
     if !path.is_dir() {
         return path.exists().then(|| path.to_owned());
     }
-    let picked = folder::pick(path, quant_type);
+    let picked = folder::pick(path, wanted);
     let is_meant_as_path = path.is_absolute() || source.starts_with('.');
-    let lacks_only_the_type = quant_type.is_some() && folder::holds_model(path);
+    let lacks_only_the_type = !matches!(wanted, Wanted::Any) && folder::holds_model(path);
     if picked.is_none() && is_meant_as_path && !lacks_only_the_type {
         return Some(path.to_owned());
     }
@@ -186,7 +197,7 @@ fn as_path(
 
 fn in_bitnet_dirs(
     source: &str,
-    quant_type: Option<&str>,
+    wanted: Wanted<'_>,
     paths: &SearchPaths,
     looked_in: &mut Vec<PathBuf>,
 ) -> Option<PathBuf> {
@@ -195,7 +206,7 @@ fn in_bitnet_dirs(
         let place = dir.join("models").join(name);
         looked_in.push(place.clone());
         if place.is_dir() {
-            folder::pick(&place, quant_type)
+            folder::pick(&place, wanted)
         } else {
             place.is_file().then_some(place)
         }
@@ -204,6 +215,7 @@ fn in_bitnet_dirs(
 
 fn in_hf_cache(
     query: Query<'_>,
+    wanted: Wanted<'_>,
     paths: &SearchPaths,
     looked_in: &mut Vec<PathBuf>,
 ) -> Option<PathBuf> {
@@ -216,7 +228,7 @@ fn in_hf_cache(
     looked_in.push(repo.path().to_owned());
     let in_snapshot = |snapshot: &PathBuf| match file {
         Some(file) => Some(snapshot.join(file)).filter(|file| file.is_file()),
-        None => folder::pick(snapshot, query.quant_type)
+        None => folder::pick(snapshot, wanted)
             .filter(|path| path.is_file() || folder::is_complete(path)),
     };
     repo.snapshots(query.revision).iter().find_map(in_snapshot)

@@ -60,7 +60,7 @@ fn query<'a>(source: &'a str, quant_type: Option<&'a str>) -> Query<'a> {
     Query {
         source,
         quant_type,
-        revision: None,
+        ..Query::default()
     }
 }
 
@@ -118,23 +118,47 @@ fn in_a_folder_the_wanted_type_is_picked() {
 }
 
 #[test]
-fn the_only_gguf_file_needs_no_type_and_hugging_face_weights_serve_ternary_types() {
+fn the_only_gguf_file_needs_no_type_and_other_weights_serve_where_they_may_be_converted() {
     let places = Places::new();
     let only = places.put("one/whatever.gguf");
     let source = only.parent().map(text).expect("folder");
     assert_eq!(places.find(source, None), Some((only.clone(), Via::Path)));
 
     let folder = places.put_hf("hf");
-    for quant_type in [None, Some("i2_s"), Some("tl1"), Some("TL2")] {
-        let found = places.find(text(&folder), quant_type);
-        assert_eq!(found, Some((folder.clone(), Via::Path)), "{quant_type:?}");
+    for (source, expected) in [(text(&folder), &folder), (source, &only)] {
+        assert_eq!(places.find(source, Some("tl2")), None);
+        let tl2 = Query {
+            may_convert: true,
+            ..query(source, Some("TL2"))
+        };
+        let found = resolve(tl2, &places.paths).expect("something to convert");
+        assert_eq!((&found.path, found.via), (expected, Via::Path));
     }
-    assert_eq!(places.find(text(&folder), Some("q4_0")), None);
-    let converted = places.put("hf/ggml-model-i2_s.gguf");
-    assert_eq!(
-        places.find(text(&folder), None),
-        Some((converted, Via::Path))
-    );
+    let found = places.find(text(&folder), None);
+    assert_eq!(found, Some((folder.clone(), Via::Path)));
+    let i2_s = places.put("hf/ggml-model-i2_s.gguf");
+    let found = places.find(text(&folder), None);
+    assert_eq!(found, Some((i2_s, Via::Path)));
+}
+
+#[test]
+fn a_file_of_the_type_goes_before_one_that_is_to_be_converted_wherever_it_lies() {
+    let places = Places::new();
+    places.put(&format!("bitnet-repo/models/{NAME}/ggml-model-i2_s.gguf"));
+    let tl2 = Query {
+        may_convert: true,
+        ..query(ID, Some("tl2"))
+    };
+    let found = resolve(tl2, &places.paths).expect("something to convert");
+    assert_eq!(found.via, Via::BitnetDir);
+    let file = places.put(&format!("other-repo/models/{NAME}/ggml-model-tl2.gguf"));
+    let paths = SearchPaths {
+        bitnet_dirs: ["bitnet-repo", "other-repo"]
+            .map(|dir| places.root.path().join(dir))
+            .into(),
+        ..places.paths
+    };
+    assert_eq!(resolve(tl2, &paths).expect("a file of the type").path, file);
 }
 
 #[test]
@@ -208,7 +232,7 @@ fn an_id_is_found_in_the_hugging_face_cache_by_its_main_branch() {
     for commit in ["aaa", "bbb"] {
         places.put_text(&format!("{repo}/refs/main"), &format!("{commit}\n"));
         assert_eq!(
-            places.find(ID, Some("i2_s")),
+            places.find(ID, None),
             Some((snapshot(commit), Via::HfCache))
         );
     }

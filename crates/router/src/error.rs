@@ -1,3 +1,7 @@
+use std::io;
+use std::path::PathBuf;
+
+use llm_convert::ConvertError;
 use llm_engine::EngineError;
 use llm_hub::HubError;
 use thiserror::Error;
@@ -11,6 +15,26 @@ pub enum RouterError {
     /// The model was found and cannot be opened.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// There is no file of the packing that was asked for, and none can be made.
+    #[error("`{path}` is not stored as {wanted}, and cannot be converted: {source}")]
+    Convert {
+        /// What was found.
+        path: PathBuf,
+        /// The packing.
+        wanted: &'static str,
+        /// Why not.
+        source: Box<ConvertError>,
+    },
+    /// The folder for converted models, or the original, cannot be used.
+    #[error(
+        "`{path}`: a converted model cannot be kept (the option cacheDir says where): {source}"
+    )]
+    Converted {
+        /// The folder, or the original.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The quantisation is unknown, or none for this processor.
     #[error("quantType `{given}` is not supported on {arch}; supported: {supported}")]
     UnsupportedQuant {

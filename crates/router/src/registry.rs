@@ -1,12 +1,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use llm_convert::OutputType;
 use llm_engine::{Engine, EngineConfig, LoadProgress};
 use llm_hub::{Cancel, DownloadProgress, HubConfig, HubError, Query, SearchPaths};
 
 use crate::error::RouterError;
-use crate::quant::QuantType;
 use crate::source;
+use crate::{converted, quant};
 
 /// What is to be loaded, and how.
 #[derive(Debug, Clone, Default)]
@@ -15,8 +16,11 @@ pub struct LoadSpec {
     pub source: String,
     /// The id that the model gets; a model that has it already is unloaded. `None`: made from the source.
     pub id: Option<String>,
-    /// `i2_s`, `tl1` (ARM64), `tl2` (x86-64), `tq1_0`, `tq2_0`, `iq1_bn` or `iq2_bn`: which file to take where there are several.
+    /// A packing of [`OutputType::PACKINGS`], `tl1` on ARM64 only, `tl2` on x86-64 only: which file to take of several, or what to
+    /// convert to where there is none. `i2_s` is content with the packed uint8 of folders: the same codes.
     pub quant_type: Option<String>,
+    /// Where converted models are kept. The folder is made where it is not there.
+    pub converted: PathBuf,
     /// A branch, tag or commit of a Hugging Face id.
     pub revision: Option<String>,
     /// Where sources are looked for.
@@ -34,6 +38,8 @@ pub struct LoadSpec {
 pub enum Progress {
     /// Files come from the hub.
     Download(DownloadProgress),
+    /// The files are there and being converted.
+    Convert(llm_convert::Progress),
     /// The files are there and being read.
     Open(LoadProgress),
 }
@@ -43,8 +49,9 @@ pub enum Progress {
 pub struct LoadedModel {
     id: String,
     source: String,
+    origin: PathBuf,
     path: PathBuf,
-    quant_type: Option<QuantType>,
+    quant_type: Option<OutputType>,
     /// Taken out by unloading, so that the memory is free whoever still holds the model.
     engine: Mutex<Option<Arc<Engine>>>,
 }
@@ -64,13 +71,19 @@ impl LoadedModel {
 
     /// The file or folder that the source led to.
     #[must_use]
+    pub fn origin(&self) -> &Path {
+        &self.origin
+    }
+
+    /// The file or folder that is open: that, or what it was converted to.
+    #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The quantisation that was asked for.
+    /// The packing that was asked for.
     #[must_use]
-    pub fn quant_type(&self) -> Option<QuantType> {
+    pub fn quant_type(&self) -> Option<OutputType> {
         self.quant_type
     }
 
@@ -111,29 +124,30 @@ impl Router {
         Self::default()
     }
 
-    /// Finds a model, fetching it where that is allowed, and opens it. Blocks for as long as that takes; `progress` hears of it.
+    /// Finds a model, fetching it where that is allowed, converts it where that is needed, and opens it. Blocks for as long as that takes; `progress` hears of it.
     ///
     /// # Errors
     /// [`RouterError::UnsupportedQuant`] and [`RouterError::EmptyId`] for the spec, [`RouterError::Hub`] when there is no
-    /// such model or it cannot be fetched, [`RouterError::Engine`] when it cannot be opened.
+    /// such model or it cannot be fetched, [`RouterError::Convert`] and [`RouterError::Converted`] when it is needed in another
+    /// packing and that cannot be made, [`RouterError::Engine`] when it cannot be opened.
     pub fn load(
         &self,
         spec: LoadSpec,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Arc<LoadedModel>, RouterError> {
-        let quant_type = spec
-            .quant_type
-            .as_deref()
-            .map(str::parse::<QuantType>)
-            .transpose()?;
+        let quant_type = spec.quant_type.as_deref().map(quant::parse).transpose()?;
         if spec.id.as_deref() == Some("") {
             return Err(RouterError::EmptyId);
         }
         let name = source::strip_prefix(&spec.source);
-        let path = find(&spec, name, quant_type, progress)?;
+        let origin = find(&spec, name, quant_type, progress)?;
         spec.cancel.check()?;
+        let (path, config) = match quant_type {
+            Some(wanted) => converted::provide(&origin, wanted, &spec, progress)?,
+            None => (origin.clone(), spec.engine.clone()),
+        };
         let mut opening = |at| progress(Progress::Open(at));
-        let engine = Engine::open(&path, &spec.engine, &mut opening)?;
+        let engine = Engine::open(&path, &config, &mut opening)?;
         spec.cancel.check()?;
         let short_name = source::short_name(name).to_owned();
         let mut models = self.lock();
@@ -141,6 +155,7 @@ impl Router {
         let model = Arc::new(LoadedModel {
             id,
             source: spec.source,
+            origin,
             path,
             quant_type,
             engine: Mutex::new(Some(Arc::new(engine))),
@@ -193,12 +208,13 @@ impl Router {
 fn find(
     spec: &LoadSpec,
     name: &str,
-    quant_type: Option<QuantType>,
+    quant_type: Option<OutputType>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PathBuf, HubError> {
     let query = Query {
         source: name,
-        quant_type: quant_type.map(QuantType::name),
+        quant_type: quant_type.map(OutputType::name),
+        may_convert: true,
         revision: spec.revision.as_deref(),
     };
     let mut downloading = |at| progress(Progress::Download(at));

@@ -11,7 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("model", &["kernels", "format"]),
     ("convert", &["kernels", "format", "text", "model"]),
     ("engine", &["kernels", "format", "text", "model"]),
-    ("router", &["engine", "hub"]),
+    ("router", &["convert", "engine", "hub"]),
     ("wasm", &["engine"]),
 ];
 

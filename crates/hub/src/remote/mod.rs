@@ -38,6 +38,8 @@ pub struct DownloadRequest<'a> {
     pub revision: Option<&'a str>,
     /// As for [`crate::resolve`].
     pub quant_type: Option<&'a str>,
+    /// As for [`crate::resolve`].
+    pub may_convert: bool,
 }
 
 /// A model that is here.
@@ -82,7 +84,7 @@ pub fn download(
     })?;
     let client = Client::new(config, cancel)?;
     let manifest = Manifest::fetch(&client, id, revision)?;
-    let selection = select::select(&manifest, file, request.quant_type)?;
+    let selection = select::select(&manifest, file, request.quant_type, request.may_convert)?;
     let mut fetcher = Fetcher {
         client: &client,
         cached: &cached,

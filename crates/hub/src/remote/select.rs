@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::manifest::Manifest;
 use crate::error::HubError;
-use crate::folder::{self, CONFIG, Choice, INDEX, SINGLE_FILE, TOKENIZER};
+use crate::folder::{self, CONFIG, Choice, INDEX, SINGLE_FILE, TOKENIZER, Wanted};
 
 /// Files beside the weights that are read where they are there.
 const OPTIONAL: [&str; 7] = [
@@ -38,11 +38,12 @@ pub(crate) enum Weights {
     Sharded(String),
 }
 
-/// Chooses as the folder of a model is chosen from: the GGUF file of the type, else the safetensors.
+/// Chooses as the folder of a model is chosen from.
 pub(crate) fn select(
     manifest: &Manifest,
     file: Option<&str>,
     quant_type: Option<&str>,
+    may_convert: bool,
 ) -> Result<Selection, HubError> {
     let paths: Vec<&str> = manifest.paths().collect();
     if let Some(file) = file {
@@ -64,7 +65,8 @@ pub(crate) fn select(
     };
     let (gguf, safetensors) = (with("gguf"), with("safetensors"));
     let has_hugging_face = paths.contains(&CONFIG) && !safetensors.is_empty();
-    match folder::choose(&gguf, has_hugging_face, quant_type) {
+    let wanted = Wanted::new(quant_type, may_convert);
+    match folder::choose(&gguf, has_hugging_face, wanted) {
         Some(Choice::Gguf(name)) => Ok(only(name)),
         Some(Choice::HuggingFace) => hugging_face(manifest, &paths, &safetensors),
         None => Err(nothing(manifest, missing(&gguf, quant_type))),

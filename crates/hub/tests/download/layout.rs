@@ -109,7 +109,7 @@ fn the_quantisation_chooses_the_file() {
         let request = DownloadRequest {
             id,
             quant_type,
-            revision: None,
+            ..request()
         };
         let downloaded = download(
             request,
@@ -120,10 +120,11 @@ fn the_quantisation_chooses_the_file() {
         assert_eq!(downloaded.unwrap().path, cache.snapshot().join(expected));
         assert_eq!(names(&cache.snapshot()), [expected], "{quant_type:?}");
     }
-    // Ternary safetensors stand in for tl2.
+    // Safetensors are fetched for a tl2 that is to be made of them.
     let (hub, cache) = (repo().start(), Cache::new());
     let request = DownloadRequest {
         quant_type: Some("tl2"),
+        may_convert: true,
         ..request()
     };
     let downloaded = download(

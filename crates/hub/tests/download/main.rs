@@ -84,6 +84,7 @@ fn request() -> DownloadRequest<'static> {
         id: REPO,
         revision: None,
         quant_type: None,
+        may_convert: false,
     }
 }
 
