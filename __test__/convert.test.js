@@ -65,6 +65,11 @@ test('i2sLayout and kernelConfig reach the engine', async () => {
   await convert(FILE, wrong, { i2sLayout: 'arm' });
   assert.deepEqual(await logits(right), plain);
   assert.deepEqual(await logits(wrong), await logits(FILE, { i2sLayout: 'arm' }));
+  const arm = path.join(folder, 'arm.gguf');
+  await convert(FILE, arm, { outputI2sLayout: 'arm' });
+  assert.deepEqual(await logits(arm), plain);
+  assert.notDeepEqual(await logits(arm, { i2sLayout: 'x86' }), plain);
+  await assert.rejects(convert(FILE, path.join(folder, 'y.gguf'), { type: 'tq2_0', outputI2sLayout: 'arm' }), { code: 'INVALID_ARGUMENT' });
   await assert.rejects(router.load(FILE, { kernelConfig: path.join(folder, 'none.ini') }), { code: 'MODEL_NOT_FOUND' });
   await assert.rejects(convert(FILE, path.join(folder, 'x.gguf'), { kernelConfig: path.join(folder, 'none.ini') }), { code: 'MODEL_NOT_FOUND' });
 });

@@ -33,6 +33,23 @@ test('a converted model is the same, one of a rounded embedding is not, and its 
   assert.equal((await cli('verify', FOLDER, exact, '--weights-only', '--json')).code, 0);
 });
 
+test('the block order and the tiles of either side are as they are said', async () => {
+  const folder = temporaryFolder();
+  const [usual, arm, tl1] = ['usual', 'arm', 'tl1'].map((name) => path.join(folder, `${name}.gguf`));
+  await convert(FOLDER, usual, { type: 'i2_s' });
+  await convert(FOLDER, arm, { outputI2sLayout: 'arm' });
+  await convert(FOLDER, tl1, { type: 'tl1' });
+  const same = async (...args) => (await verify(...args)).same;
+  assert.equal(await same(usual, arm), true);
+  assert.equal(await same(arm, usual, { firstI2sLayout: 'arm', secondI2sLayout: 'x86' }), true);
+  for (const options of [{ firstI2sLayout: 'arm' }, { secondI2sLayout: 'x86' }]) {
+    const { same: isSame, differences, logits } = await verify(usual, arm, options);
+    assert.ok(!isSame && differences.length > 0 && logits.largest > 0, JSON.stringify(options));
+  }
+  assert.equal((await cli('verify', usual, arm, '--second-i2s-layout', 'x86', '--weights-only')).code, 1);
+  await assert.rejects(verify(usual, tl1, { kernelConfig: path.join(folder, 'none.ini') }), { code: 'MODEL_NOT_FOUND' });
+});
+
 test('perplexities are those of the reference', async () => {
   for (const name of ['bitnet-2b4t', 'llama3-158', 'llama-fp16']) {
     const folder = path.join(ORACLE, 'models', name);

@@ -46,14 +46,14 @@ def add(a, b): return a + b  # the sum
 "¿Qué hora es?" – "Es la una." There are seven days in a week, and 31 of them in five.`;
 
 /** The largest difference of the logits of two models over the tokens of a text, and where their likeliest tokens are the same. */
-async function compareLogits(paths, text, signal) {
+async function compareLogits(sources, text, signal) {
   const { LLMRouter } = await import('./llm-router.js');
   const router = new LLMRouter();
   try {
     const rows = [];
     let tokens;
-    for (const path of paths) {
-      const model = await router.load(path, { signal });
+    for (const source of sources) {
+      const model = await router.load({ ...source, signal });
       const ids = model.tokenize(text).slice(0, 256);
       if (tokens !== undefined && tokens.join() !== ids.join()) return { tokens: ids.length, largest: Infinity, sameTop: 0, sameTokens: false };
       tokens = ids;
@@ -88,10 +88,12 @@ async function compareLogits(paths, text, signal) {
  * @returns {Promise<import('../index.js').Verification>}
  */
 export async function verify(first, second, options) {
-  const { text = SAMPLE, logits: wanted = true, ...run } = readOptions(options, 'verify');
-  const paths = [checkPath(first, 'first'), checkPath(second, 'second')];
-  const found = JSON.parse(await cancellable(run, (cancel, report) => native().compareModels(...paths, cancel, report)));
-  const logits = wanted ? await compareLogits(paths, text, run.signal) : undefined;
+  const { text = SAMPLE, logits: wanted = true, signal, onProgress, ...reading } = readOptions(options, 'verify');
+  const call = { first: checkPath(first, 'first'), second: checkPath(second, 'second'), ...reading };
+  const found = JSON.parse(await cancellable({ signal, onProgress }, (cancel, report) => native().compareModels(call, cancel, report)));
+  const { kernelConfig, firstI2sLayout, secondI2sLayout } = reading;
+  const sources = [{ source: first, i2sLayout: firstI2sLayout, kernelConfig }, { source: second, i2sLayout: secondI2sLayout, kernelConfig }];
+  const logits = wanted ? await compareLogits(sources, text, signal) : undefined;
   return { same: found.differences.length === 0 && (logits?.largest ?? 0) === 0, ...found, ...(logits && { logits }) };
 }
 

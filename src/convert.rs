@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use llm_convert::{ConvertOptions, Converted, compare, convert, embedding_type, inspect};
+use llm_convert::{ConvertOptions, Converted, Side, compare, convert, embedding_type, inspect};
 use llm_engine::I2sLayout;
 use llm_model::I2sOrder;
 use napi::bindgen_prelude::{Env, PromiseRaw};
@@ -32,13 +32,15 @@ pub struct ConvertCall {
     /// `x86` or `arm`: the block order of the input's I2_S tensors.
     #[napi(js_name = "i2sLayout")]
     pub i2s_layout: Option<String>,
+    /// The same of those that are written.
+    #[napi(js_name = "outputI2sLayout")]
+    pub output_i2s_layout: Option<String>,
     /// A `kernel_config.ini`.
     pub kernel_config: Option<String>,
 }
 
 impl ConvertCall {
     fn options(&self) -> Result<ConvertOptions, Failure> {
-        let layout = self.i2s_layout.as_deref().map(str::parse).transpose()?;
         Ok(ConvertOptions {
             to: self.output_type.as_deref().map(str::parse).transpose()?,
             embedding: self
@@ -48,17 +50,22 @@ impl ConvertCall {
                 .transpose()?,
             ternarize: self.ternarize.unwrap_or(false),
             threads: self.threads.map(|threads| threads as usize),
-            i2s_order: match layout.unwrap_or_default() {
-                I2sLayout::X86 => I2sOrder::X86,
-                I2sLayout::Arm => I2sOrder::Arm,
-                I2sLayout::Detect => {
-                    let problem =
-                        "a conversion cannot find it out: load the model with i2sLayout \"detect\"";
-                    return Err(Failure::argument("i2sLayout", problem));
-                }
-            },
+            i2s_order: i2s_order(self.i2s_layout.as_deref())?,
+            output_i2s_order: i2s_order(self.output_i2s_layout.as_deref())?.unwrap_or_default(),
             kernel_config: self.kernel_config.as_deref().map(PathBuf::from),
         })
+    }
+}
+
+fn i2s_order(layout: Option<&str>) -> Result<Option<I2sOrder>, Failure> {
+    match layout.map(str::parse).transpose()? {
+        None => Ok(None),
+        Some(I2sLayout::X86) => Ok(Some(I2sOrder::X86)),
+        Some(I2sLayout::Arm) => Ok(Some(I2sOrder::Arm)),
+        Some(I2sLayout::Detect) => {
+            let problem = "only a load finds it out: load the model with i2sLayout \"detect\"";
+            Err(Failure::argument("i2sLayout", problem))
+        }
     }
 }
 
@@ -153,6 +160,39 @@ pub fn inspect_model<'env>(
     env.spawn_future(async move { Ok(work.await?) })
 }
 
+/// What to compare, and how each is to be read.
+#[napi(object)]
+#[derive(Debug)]
+pub struct CompareCall {
+    /// File or folder.
+    pub first: String,
+    /// File or folder.
+    pub second: String,
+    /// `x86` or `arm`: the block order of the first one's I2_S tensors.
+    #[napi(js_name = "firstI2sLayout")]
+    pub first_i2s_layout: Option<String>,
+    /// The same of the second.
+    #[napi(js_name = "secondI2sLayout")]
+    pub second_i2s_layout: Option<String>,
+    /// A `kernel_config.ini`.
+    pub kernel_config: Option<String>,
+}
+
+impl CompareCall {
+    fn sides(&self) -> Result<[Side<'_>; 2], Failure> {
+        let side = |path, layout: &Option<String>| -> Result<_, Failure> {
+            Ok(Side {
+                path: Path::new(path),
+                i2s_order: i2s_order(layout.as_deref())?,
+                kernel_config: self.kernel_config.as_deref().map(Path::new),
+            })
+        };
+        let first = side(&self.first, &self.first_i2s_layout);
+        let second = side(&self.second, &self.second_i2s_layout);
+        Ok([first?, second?])
+    }
+}
+
 /// Compares the weights of two model files, on a thread that may block: JSON of [`llm_convert::Comparison`].
 ///
 /// # Errors
@@ -160,8 +200,7 @@ pub fn inspect_model<'env>(
 #[napi(catch_unwind)]
 pub fn compare_models<'env>(
     env: &'env Env,
-    first: String,
-    second: String,
+    call: CompareCall,
     cancel: &NativeCancel,
     on_progress: Option<ProgressCallback>,
 ) -> napi::Result<PromiseRaw<'env, String>> {
@@ -175,7 +214,8 @@ pub fn compare_models<'env>(
                 ControlFlow::Continue(())
             }
         };
-        let found = compare(Path::new(&first), Path::new(&second), &mut progress)?;
+        let [first, second] = call.sides()?;
+        let found = compare(first, second, &mut progress)?;
         Ok(found.to_json())
     });
     env.spawn_future(async move { Ok(work.await?) })

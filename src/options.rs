@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use llm_engine::{
-    ContextOverflow, EngineConfig, GenerateRequest, HeadMode, I2sLayout, KvBudget, Message, Prompt,
+    ContextOverflow, EngineConfig, GenerateRequest, HeadMode, KvBudget, Message, Prompt,
     RenderOptions, ResponseFormat, SamplingOptions, Speculation,
 };
 use llm_router::{Cancel, LoadSpec};
@@ -95,10 +95,7 @@ impl LoadRequest {
                 context_size: self.context_size.map(|size| size as usize),
                 isa: self.isa.map(|name| name.parse()).transpose()?,
                 head: head(self.head.as_deref())?,
-                i2s_layout: match self.i2s_layout {
-                    Some(name) => name.parse()?,
-                    None => I2sLayout::default(),
-                },
+                i2s_layout: self.i2s_layout.map(|name| name.parse()).transpose()?,
                 kernel_config: self.kernel_config.map(PathBuf::from),
                 sampling: self.sampling.into(),
                 speculation: speculation(self.speculation.as_deref())?.unwrap_or_default(),

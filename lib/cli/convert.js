@@ -14,7 +14,8 @@ export const options = {
   type: { type: 'string', short: 't', value: 'TYPE', about: 'what ternary weights become (default: i2_s where OUT ends in .gguf, else hf)' },
   'embedding-type': { type: 'string', value: 'TYPE', about: 'f32, f16, bf16, q8_0 or q6_k, for embedding and head (default: what they are)' },
   threads: { type: 'string', value: 'N', about: 'CPU threads (default: one per processor)' },
-  'i2s-layout': { type: 'string', value: 'ORDER', about: 'block order of I2_S tensors in IN: x86 or arm (default: x86)' },
+  'i2s-layout': { type: 'string', value: 'ORDER', about: 'block order of I2_S tensors in IN: x86 or arm (default: what IN says, else x86)' },
+  'output-i2s-layout': { type: 'string', value: 'ORDER', about: 'block order of I2_S tensors in OUT: x86 or arm, which bitnet.cpp reads on ARM64 (default: x86)' },
   'kernel-config': { type: 'string', value: 'FILE', about: 'kernel_config.ini with the tile sizes of tl1 and tl2' },
   json: { type: 'boolean', about: 'one line of JSON: path, bytes, tensors, type, architecture, losses, seconds' },
 };
@@ -25,8 +26,8 @@ export const examples = [
 ];
 
 export async function run({ values, positionals: [input, output], out }) {
-  const { type, threads, 'embedding-type': embeddingType, 'i2s-layout': i2sLayout, 'kernel-config': kernelConfig } = values;
-  const options = { type, embeddingType, i2sLayout, kernelConfig, threads: threads === undefined ? undefined : Number(threads), onProgress: out.progress };
+  const { type, threads, 'embedding-type': embeddingType, 'i2s-layout': i2sLayout, 'output-i2s-layout': outputI2sLayout, 'kernel-config': kernelConfig } = values;
+  const options = { type, embeddingType, i2sLayout, outputI2sLayout, kernelConfig, threads: threads === undefined ? undefined : Number(threads), onProgress: out.progress };
   const converted = await withInterrupt((signal) => convert(input, output, { ...options, signal }));
   out.endProgress();
   if (values.json) {

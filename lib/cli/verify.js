@@ -9,6 +9,9 @@ the same, 1 where not.`;
 export const operands = { least: 2, most: 2 };
 export const options = {
   file: { type: 'string', short: 'f', value: 'FILE', about: 'text for the logits (default: a few sentences)' },
+  'first-i2s-layout': { type: 'string', value: 'ORDER', about: 'block order of I2_S tensors in A: x86 or arm (default: what A says, else x86)' },
+  'second-i2s-layout': { type: 'string', value: 'ORDER', about: 'the same of B' },
+  'kernel-config': { type: 'string', value: 'FILE', about: 'kernel_config.ini with the tile sizes of tl1 and tl2' },
   'weights-only': { type: 'boolean', about: 'no logits: neither model is loaded' },
   json: { type: 'boolean', about: 'one line of JSON: same, compared, differences, logits' },
 };
@@ -20,7 +23,9 @@ const MOST = 10;
 export async function run({ values, positionals: [first, second], out }) {
   const text = values.file === undefined ? undefined : readFileSync(values.file, 'utf8');
   const onProgress = ({ loadedBytes, totalBytes, file }) => out.status(`${loadedBytes} of ${totalBytes} tensors  ${file.name}`);
-  const found = await withInterrupt((signal) => verify(first, second, { text, logits: !values['weights-only'], signal, onProgress }));
+  const { 'first-i2s-layout': firstI2sLayout, 'second-i2s-layout': secondI2sLayout, 'kernel-config': kernelConfig } = values;
+  const reading = { firstI2sLayout, secondI2sLayout, kernelConfig };
+  const found = await withInterrupt((signal) => verify(first, second, { text, logits: !values['weights-only'], ...reading, signal, onProgress }));
   out.endProgress();
   if (values.json) out.json(found);
   else {

@@ -12,8 +12,10 @@ export interface ConvertOptions {
   embeddingType?: 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q6_k';
   /** CPU threads, 1 to 256. @default one per processor */
   threads?: number;
-  /** Block order of the input's I2_S tensors. @default 'x86' */
+  /** Block order of the input's I2_S tensors. @default what a file of this package says, else 'x86' */
   i2sLayout?: 'x86' | 'arm';
+  /** Block order of I2_S tensors that are written: 'arm' for builds of bitnet.cpp for ARM64 since November 2025. @default 'x86' */
+  outputI2sLayout?: 'x86' | 'arm';
   /** The `kernel_config.ini` with tile sizes of TL1 and TL2 tensors, of input and output. @default the one beside the input, if there is one */
   kernelConfig?: string;
   /** Stops the conversion with an AbortError; nothing is left of it. */
@@ -105,6 +107,12 @@ export interface VerifyOptions {
   text?: string;
   /** false: compare the weights only; neither model is loaded. @default true */
   logits?: boolean;
+  /** Block order of the first model's I2_S tensors. @default what a file of this package says, else 'x86' */
+  firstI2sLayout?: 'x86' | 'arm';
+  /** The same of the second. */
+  secondI2sLayout?: 'x86' | 'arm';
+  /** The `kernel_config.ini` with tile sizes of TL1 and TL2 tensors. @default the one beside each model, if there is one */
+  kernelConfig?: string;
   signal?: AbortSignal;
   /** Alias of `signal`. */
   abortSignal?: AbortSignal;

@@ -53,8 +53,8 @@ export interface LoadOptions extends SamplingOptions, LoadAliases {
    */
   head?: 'auto' | 'full';
   /**
-   * Block order of I2_S tensors, which no file tells. 'arm': files that bitnet.cpp quantised on ARM64 since November 2025; 'detect': the
-   * order in which the model predicts a text better, at the price of a second load. @default 'x86', as all published files
+   * Block order of I2_S tensors, which no file of others tells. 'arm': files that bitnet.cpp quantised on ARM64 since November 2025; 'detect': the
+   * order in which the model predicts a text better, at the price of a second load. @default what a file of this package says, else 'x86', as all published files
    */
   i2sLayout?: 'x86' | 'arm' | 'detect';
   /** The `kernel_config.ini` with the tile sizes of TL1 and TL2 tensors. @default the one beside the model, if there is one */

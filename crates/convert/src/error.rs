@@ -38,7 +38,7 @@ pub enum ConvertError {
         source: WriteError,
     },
     /// An option has a value that it cannot have.
-    #[error("{name} is one of {allowed}, but {given} was given")]
+    #[error("{name} takes {allowed}; {given} was given")]
     InvalidOption {
         /// The option, as JavaScript spells it.
         name: &'static str,

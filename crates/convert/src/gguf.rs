@@ -2,7 +2,8 @@
 
 use llm_format::{Array, Dtype, Gguf, HfFolder, ModelFile, Value};
 use llm_model::{
-    EXACT_SCALES_KEYS, ModelConfig, Pooling, ROPE_SCALING_KEY, RopeScaling, TILES_KEY,
+    EXACT_SCALES_KEYS, I2S_ARM_KEY, I2sOrder, ModelConfig, Pooling, ROPE_SCALING_KEY, RopeScaling,
+    TILES_KEY,
 };
 use serde_json::json;
 
@@ -51,6 +52,9 @@ pub(crate) fn metadata(request: &Request<'_>, plan: &mut Plan) -> Result<Header,
             Value::Array(Array::U32(tiles.collect())),
         ));
     }
+    if request.options.output_i2s_order == I2sOrder::Arm {
+        pairs.push((I2S_ARM_KEY.to_owned(), Value::Bool(true)));
+    }
     if plan.ternary.is_some_and(|output| output.rounds_scales()) {
         let is_ternary = |content: &Content| matches!(content, Content::Ternary { .. });
         let ternary = plan.steps.iter().filter(|step| is_ternary(&step.content));
@@ -75,7 +79,8 @@ pub(crate) fn metadata(request: &Request<'_>, plan: &mut Plan) -> Result<Header,
 /// What another GGUF file says, but for what only holds of it.
 fn copied(source: &Gguf) -> Pairs {
     let stays = |key: &str| {
-        key != "general.alignment" && key != TILES_KEY && !EXACT_SCALES_KEYS.contains(&key)
+        let only_of_its_weights = [TILES_KEY, I2S_ARM_KEY, "general.alignment"];
+        !only_of_its_weights.contains(&key) && !EXACT_SCALES_KEYS.contains(&key)
     };
     let (first, rest): (Pairs, Pairs) = source
         .metadata()

@@ -28,4 +28,4 @@ pub use llm_model::I2sOrder;
 pub use options::{ConvertOptions, OutputType, embedding_type};
 pub use run::{Converted, Progress, VERSION, convert};
 pub use stored::is_stored_as;
-pub use verify::{Comparison, Difference, compare};
+pub use verify::{Comparison, Difference, Side, compare};

@@ -20,8 +20,10 @@ pub struct ConvertOptions {
     pub ternarize: bool,
     /// Threads, at least 1. `None`: one per processor that this process may use.
     pub threads: Option<usize>,
-    /// The block order of the input's I2_S tensors.
-    pub i2s_order: I2sOrder,
+    /// The block order of the input's I2_S tensors. `None`: what the input says, if it is one of ours, else the usual one.
+    pub i2s_order: Option<I2sOrder>,
+    /// The block order of I2_S tensors that are written.
+    pub output_i2s_order: I2sOrder,
     /// The `kernel_config.ini` with tile sizes of TL1 and TL2 tensors, of input and output. `None`: the one beside the input, if
     /// there is one, and else what is known of a shape.
     pub kernel_config: Option<PathBuf>,

@@ -3,8 +3,8 @@
 use llm_format::{Dtype, KernelShape, ModelFile, TensorPlan};
 use llm_kernels::{Compute, TlTiles};
 use llm_model::{
-    Blueprint, Container, LoadOptions, ProjectionKind, Role, RopePairing, RopeScaling, Target,
-    Weight,
+    Blueprint, Container, I2sOrder, LoadOptions, ProjectionKind, Role, RopePairing, RopeScaling,
+    Target, Weight,
 };
 
 use crate::dense::{dense_type, file_type};
@@ -143,6 +143,16 @@ fn ternary_type(request: &Request<'_>) -> Result<Option<OutputType>, ConvertErro
     let mut has_ternary = false;
     for role in request.blueprint.roles() {
         has_ternary |= request.becomes_ternary(role)?;
+    }
+    let is_i2s = has_ternary
+        && request.container == Container::Gguf
+        && wanted.is_none_or(|wanted| wanted == OutputType::I2S);
+    if request.options.output_i2s_order == I2sOrder::Arm && !is_i2s {
+        return Err(ConvertError::InvalidOption {
+            name: "outputI2sLayout",
+            given: "arm".to_owned(),
+            allowed: "x86 where no i2_s is written".to_owned(),
+        });
     }
     match (has_ternary, wanted, request.container) {
         (true, wanted, Container::Gguf) => Ok(Some(wanted.unwrap_or(OutputType::I2S))),

@@ -11,10 +11,10 @@ use llm_format::{
 };
 use llm_kernels::{
     Compute, Isa, KernelError, Kernels, TernaryMatrix, TlTiles, pack_master, reorder_rows,
-    write_hf, write_i2s, write_iq1_bn, write_iq2_bn, write_tiles, write_tl1, write_tl2,
-    write_tq1_0, write_tq2_0,
+    write_hf, write_i2s, write_i2s_arm, write_iq1_bn, write_iq2_bn, write_tiles, write_tl1,
+    write_tl2, write_tq1_0, write_tq2_0,
 };
-use llm_model::{Blueprint, Container, EXACT_SCALES_KEYS, LoadOptions, Role, Weight};
+use llm_model::{Blueprint, Container, EXACT_SCALES_KEYS, I2sOrder, LoadOptions, Role, Weight};
 
 use crate::dense::{dense_type, paired_rows, write_matrix};
 use crate::error::ConvertError;
@@ -72,7 +72,7 @@ pub fn convert(
     let output = Output::new(output)?;
     let file = llm_format::open(input)?;
     let compute = compute(options.threads)?;
-    let shapes = kernel_shapes(input, options)?;
+    let shapes = kernel_shapes(input, options.kernel_config.as_deref())?;
     let load = LoadOptions {
         i2s_order: options.i2s_order,
         kernel_shapes: shapes.clone(),
@@ -151,9 +151,13 @@ pub(crate) fn compute(threads: Option<usize>) -> Result<Compute, ConvertError> {
     )?)
 }
 
-fn kernel_shapes(input: &Path, options: &ConvertOptions) -> Result<Vec<KernelShape>, ConvertError> {
+/// Tile sizes of lookup kernels: those of the file that is named, else of the one beside the input.
+pub(crate) fn kernel_shapes(
+    input: &Path,
+    named: Option<&Path>,
+) -> Result<Vec<KernelShape>, ConvertError> {
     let beside = input.with_file_name("kernel_config.ini");
-    Ok(match &options.kernel_config {
+    Ok(match named {
         Some(given) => read_kernel_config(given)?,
         None if beside.is_file() => read_kernel_config(&beside)?,
         None => Vec::new(),
@@ -303,7 +307,12 @@ impl Job<'_> {
             let order = paired_rows(matrix.rows(), blueprint.config().head_dim, adjacent);
             matrix = reorder_rows(compute, &matrix, &order).map_err(named)?;
         }
-        let bytes = packed(compute, &matrix, dtype, tiles).map_err(named)?;
+        let layout = Layout {
+            dtype,
+            tiles,
+            i2s_order: self.request.options.output_i2s_order,
+        };
+        let bytes = layout.write(compute, &matrix).map_err(named)?;
         self.put(&step.name, &bytes, sink)?;
         if dtype == Dtype::U8 {
             self.put(&step.scale_name(), &matrix.scale().to_le_bytes(), sink)?;
@@ -364,21 +373,28 @@ fn rounded(compute: &Compute, tensor: &Tensor) -> Result<TernaryMatrix, ConvertE
     })
 }
 
-fn packed(
-    compute: &Compute,
-    matrix: &TernaryMatrix,
+/// How a ternary matrix is stored.
+struct Layout {
     dtype: Dtype,
     tiles: Option<TlTiles>,
-) -> Result<Vec<u8>, KernelError> {
-    match (dtype, tiles) {
-        (Dtype::Tl1, Some(tiles)) => write_tl1(compute, matrix, tiles),
-        (Dtype::Tl2, Some(tiles)) => write_tl2(compute, matrix, tiles),
-        (Dtype::Tq1_0, _) => write_tq1_0(compute, matrix),
-        (Dtype::Tq2_0, _) => write_tq2_0(compute, matrix),
-        (Dtype::Iq1Bn, _) => write_iq1_bn(compute, matrix),
-        (Dtype::Iq2Bn, _) => write_iq2_bn(compute, matrix),
-        (Dtype::Tiles, _) => write_tiles(compute, matrix),
-        (Dtype::U8, _) => write_hf(compute, matrix),
-        _ => write_i2s(compute, matrix),
+    i2s_order: I2sOrder,
+}
+
+impl Layout {
+    fn write(&self, compute: &Compute, matrix: &TernaryMatrix) -> Result<Vec<u8>, KernelError> {
+        match (self.dtype, self.tiles) {
+            (Dtype::Tl1, Some(tiles)) => write_tl1(compute, matrix, tiles),
+            (Dtype::Tl2, Some(tiles)) => write_tl2(compute, matrix, tiles),
+            (Dtype::Tq1_0, _) => write_tq1_0(compute, matrix),
+            (Dtype::Tq2_0, _) => write_tq2_0(compute, matrix),
+            (Dtype::Iq1Bn, _) => write_iq1_bn(compute, matrix),
+            (Dtype::Iq2Bn, _) => write_iq2_bn(compute, matrix),
+            (Dtype::Tiles, _) => write_tiles(compute, matrix),
+            (Dtype::U8, _) => write_hf(compute, matrix),
+            _ => match self.i2s_order {
+                I2sOrder::X86 => write_i2s(compute, matrix),
+                I2sOrder::Arm => write_i2s_arm(compute, matrix),
+            },
+        }
     }
 }

@@ -4,12 +4,12 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use llm_kernels::{Compute, DenseMatrix, DenseType, TernaryMatrix, encode_rows, reorder_rows};
-use llm_model::{Blueprint, LoadOptions, ProjectionKind, Role, RopePairing, Weight};
+use llm_model::{Blueprint, I2sOrder, LoadOptions, ProjectionKind, Role, RopePairing, Weight};
 use serde::Serialize;
 
 use crate::dense::{dense_type, paired_rows};
 use crate::error::ConvertError;
-use crate::run::{Progress, compute};
+use crate::run::{Progress, compute, kernel_shapes};
 
 /// Rows of dense matrices that are compared at a time.
 const ROWS: usize = 256;
@@ -44,18 +44,65 @@ impl Comparison {
     }
 }
 
+/// One of two models that are compared.
+#[derive(Debug, Clone, Copy)]
+pub struct Side<'a> {
+    /// File or folder.
+    pub path: &'a Path,
+    /// As [`ConvertOptions::i2s_order`](crate::ConvertOptions::i2s_order).
+    pub i2s_order: Option<I2sOrder>,
+    /// As [`ConvertOptions::kernel_config`](crate::ConvertOptions::kernel_config).
+    pub kernel_config: Option<&'a Path>,
+}
+
+impl<'a> Side<'a> {
+    /// A file that says all of itself.
+    #[must_use]
+    pub fn new(path: &'a Path) -> Self {
+        Self {
+            path,
+            i2s_order: None,
+            kernel_config: None,
+        }
+    }
+
+    fn load_options(self) -> Result<LoadOptions, ConvertError> {
+        Ok(LoadOptions {
+            i2s_order: self.i2s_order,
+            kernel_shapes: kernel_shapes(self.path, self.kernel_config)?,
+            ..LoadOptions::default()
+        })
+    }
+}
+
+/// A model being read.
+struct Reader<'a> {
+    blueprint: Blueprint<'a>,
+    options: LoadOptions,
+}
+
 /// Compares the weights of `first` and `second`, one after another; `progress` hears of each, and ends it by
 /// [`ControlFlow::Break`].
 ///
 /// # Errors
 /// What keeps either from being loaded, [`ConvertError::Cancelled`].
 pub fn compare(
-    first: &Path,
-    second: &Path,
+    first: Side<'_>,
+    second: Side<'_>,
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Comparison, ConvertError> {
-    let files = [llm_format::open(first)?, llm_format::open(second)?];
-    let [a, b] = [Blueprint::read(&files[0])?, Blueprint::read(&files[1])?];
+    let files = [
+        llm_format::open(first.path)?,
+        llm_format::open(second.path)?,
+    ];
+    let reader = |side: Side<'_>, file| -> Result<Reader<'_>, ConvertError> {
+        Ok(Reader {
+            blueprint: Blueprint::read(file)?,
+            options: side.load_options()?,
+        })
+    };
+    let [first, second] = [reader(first, &files[0])?, reader(second, &files[1])?];
+    let [a, b] = [&first.blueprint, &second.blueprint];
     let compute = compute(None)?;
     let mut found = Comparison {
         compared: 0,
@@ -71,9 +118,11 @@ pub fn compare(
     for (index, &role) in roles.iter().enumerate() {
         if others.contains(&role) {
             found.compared += 1;
-            found.differences.extend(differ(&a, &b, role, &compute)?);
+            found
+                .differences
+                .extend(differ(&first, &second, role, &compute)?);
         } else {
-            found.differences.push(lone(&a, role, "first"));
+            found.differences.push(lone(a, role, "first"));
         }
         let now = Progress {
             tensor: a.name(role),
@@ -85,17 +134,18 @@ pub fn compare(
         }
     }
     let missing = others.iter().filter(|role| !roles.contains(role));
-    let missing = missing.map(|&role| lone(&b, role, "second"));
+    let missing = missing.map(|&role| lone(b, role, "second"));
     found.differences.extend(missing);
     Ok(found)
 }
 
 fn differ(
-    a: &Blueprint<'_>,
-    b: &Blueprint<'_>,
+    first: &Reader<'_>,
+    second: &Reader<'_>,
     role: Role,
     compute: &Compute,
 ) -> Result<Option<Difference>, ConvertError> {
+    let [a, b] = [&first.blueprint, &second.blueprint];
     let difference = |what: String, largest| {
         Some(Difference {
             name: a.name(role),
@@ -107,7 +157,7 @@ fn differ(
     if shape != other {
         return Ok(difference(format!("shapes {shape:?} and {other:?}"), None));
     }
-    let [first, second] = [read(a, role, compute)?, read(b, role, compute)?];
+    let [first, second] = [first.read(role, compute)?, second.read(role, compute)?];
     if let (Weight::Ternary(first), Weight::Ternary(second)) = (&first, &second)
         && first.same_codes(second)
     {
@@ -135,15 +185,17 @@ fn differ(
         .flatten())
 }
 
-/// A weight, its rows in the order of folders if it is ternary.
-fn read(blueprint: &Blueprint<'_>, role: Role, compute: &Compute) -> Result<Weight, ConvertError> {
-    let weight = blueprint.weight(role, compute, &LoadOptions::default())?;
-    Ok(match (weight, folder_order(blueprint, role)) {
-        (Weight::Ternary(matrix), Some(order)) => {
-            Weight::Ternary(reorder_rows(compute, &matrix, &order)?)
-        }
-        (weight, _) => weight,
-    })
+impl Reader<'_> {
+    /// A weight, its rows in the order of folders if it is ternary.
+    fn read(&self, role: Role, compute: &Compute) -> Result<Weight, ConvertError> {
+        let weight = self.blueprint.weight(role, compute, &self.options)?;
+        Ok(match (weight, folder_order(&self.blueprint, role)) {
+            (Weight::Ternary(matrix), Some(order)) => {
+                Weight::Ternary(reorder_rows(compute, &matrix, &order)?)
+            }
+            (weight, _) => weight,
+        })
+    }
 }
 
 /// Where the rows of a folder's matrix lie in this file, if they lie elsewhere.

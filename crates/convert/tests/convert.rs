@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use llm_convert::{ConvertError, ConvertOptions, Converted, OutputType, convert};
+use llm_convert::{ConvertError, ConvertOptions, Converted, I2sOrder, OutputType, convert};
 use llm_engine::{
     Engine, EngineConfig, GenerateRequest, I2sLayout, Message, Prompt, RenderOptions,
     SamplingOptions,
@@ -307,28 +307,24 @@ fn embeddings_take_the_type_that_is_asked_for() {
 }
 
 #[test]
-fn arm_files_are_read_as_such_when_it_is_said_or_found_out() {
-    use llm_kernels::{Compute, Kernels, pack_i2s, write_i2s_arm};
+fn arm_files_are_read_as_such_when_they_say_so_or_it_is_said_or_found_out() {
     let folder = TempDir::new().unwrap();
-    let (usual, arm) = (
-        folder.path().join("x86.gguf"),
-        folder.path().join("arm.gguf"),
-    );
+    let [usual, arm, foreign] =
+        ["x86", "arm", "foreign"].map(|name| folder.path().join(format!("{name}.gguf")));
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/bitnet-demo");
     run(&demo, &usual, &to(OutputType::I2S)).unwrap();
-    let mut bytes = std::fs::read(&usual).unwrap();
-    let file = llm_format::open(&usual).unwrap();
-    let compute = Compute::new(Kernels::detect(), 1).unwrap();
-    for tensor in file.tensors().filter(|tensor| tensor.dtype == Dtype::I2S) {
-        let matrix = pack_i2s(&compute, tensor.shape[0], tensor.shape[1], &tensor.bytes).unwrap();
-        let swapped = write_i2s_arm(&compute, &matrix).unwrap();
-        let at = bytes
-            .windows(tensor.bytes.len())
-            .position(|window| *window == tensor.bytes[..])
-            .unwrap();
-        bytes[at..at + swapped.len()].copy_from_slice(&swapped);
-    }
-    std::fs::write(&arm, bytes).unwrap();
+    let options = ConvertOptions {
+        output_i2s_order: I2sOrder::Arm,
+        ..to(OutputType::I2S)
+    };
+    run(&usual, &arm, &options).unwrap();
+    // A file of bitnet.cpp does not state its order: rename the key under which ours does.
+    let mut bytes = std::fs::read(&arm).unwrap();
+    let key = llm_model::I2S_ARM_KEY.as_bytes();
+    let mut places = bytes.windows(key.len());
+    let at = places.position(|window| window == key).unwrap();
+    bytes[at..at + 3].copy_from_slice(b"xxx");
+    std::fs::write(&foreign, bytes).unwrap();
     let open_as = |path: &Path, i2s_layout| {
         let config = EngineConfig {
             threads: Some(1),
@@ -337,18 +333,42 @@ fn arm_files_are_read_as_such_when_it_is_said_or_found_out() {
         };
         Engine::open(path, &config, &mut |_| {}).unwrap()
     };
-    let expected = open_as(&usual, I2sLayout::X86);
+    let expected = open_as(&usual, None);
     let ids = expected.tokenize("What is BitNet?", true).unwrap();
     let logits = |engine: &Engine| engine.forward(&ids, true).unwrap().wait().unwrap();
     let expected = logits(&expected);
-    for (path, layout) in [
-        (&arm, I2sLayout::Arm),
-        (&arm, I2sLayout::Detect),
-        (&usual, I2sLayout::Detect),
+    for (path, layout, is_right) in [
+        (&arm, None, true),
+        (&arm, Some(I2sLayout::Arm), true),
+        (&arm, Some(I2sLayout::X86), false),
+        (&foreign, None, false),
+        (&foreign, Some(I2sLayout::Arm), true),
+        (&foreign, Some(I2sLayout::Detect), true),
+        (&usual, Some(I2sLayout::Detect), true),
     ] {
-        assert!(logits(&open_as(path, layout)) == expected, "{layout:?}");
+        let found = logits(&open_as(path, layout));
+        assert_eq!(found == expected, is_right, "{path:?} {layout:?}");
     }
-    assert!(logits(&open_as(&arm, I2sLayout::X86)) != expected);
+    // What is made of it is in the usual order again, and says nothing else.
+    let [back, again] = ["back", "again"].map(|name| folder.path().join(name));
+    run(&arm, &back, &to(OutputType::I2S)).unwrap();
+    run(&usual, &again, &to(OutputType::I2S)).unwrap();
+    assert!(std::fs::read(back).unwrap() == std::fs::read(again).unwrap());
+}
+
+#[test]
+fn the_order_of_arm_is_refused_where_no_i2_s_is_written() {
+    let folder = TempDir::new().unwrap();
+    for output in [OutputType::Tq2_0, OutputType::HuggingFace] {
+        let options = ConvertOptions {
+            output_i2s_order: I2sOrder::Arm,
+            ..to(output)
+        };
+        let path = folder.path().join("out");
+        let refused = run(&oracle("models/bitnet-2b4t"), &path, &options).unwrap_err();
+        assert!(refused.to_string().contains("outputI2sLayout"), "{refused}");
+        assert!(!path.exists());
+    }
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use llm_convert::{ConvertError, ConvertOptions, OutputType, compare, convert};
+use llm_convert::{
+    Comparison, ConvertError, ConvertOptions, I2sOrder, OutputType, Progress, Side, convert,
+};
 use llm_kernels::DenseType;
 
 fn oracle(place: &str) -> PathBuf {
@@ -14,6 +16,14 @@ fn oracle(place: &str) -> PathBuf {
 
 fn go<T>(_: &T) -> ControlFlow<()> {
     ControlFlow::Continue(())
+}
+
+fn compare(
+    first: &Path,
+    second: &Path,
+    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+) -> Result<Comparison, ConvertError> {
+    llm_convert::compare(Side::new(first), Side::new(second), progress)
 }
 
 #[test]
@@ -58,6 +68,39 @@ fn tiles_that_were_written_once_hold_the_weights_of_their_origin_for_ever() {
     let kept = oracle("../../fuzz/corpus/tiles/ok");
     let found = compare(&oracle("malformed/gguf/ok_i2s.gguf"), &kept, &mut go).unwrap();
     assert_eq!((found.compared, found.differences), (13, vec![]));
+}
+
+#[test]
+fn the_block_order_of_either_side_is_as_it_is_said_else_as_the_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let (usual, arm) = (
+        folder.path().join("x86.gguf"),
+        folder.path().join("arm.gguf"),
+    );
+    for (path, output_i2s_order) in [(&usual, I2sOrder::X86), (&arm, I2sOrder::Arm)] {
+        let options = ConvertOptions {
+            output_i2s_order,
+            ..ConvertOptions::default()
+        };
+        convert(&oracle("models/bitnet-2b4t"), path, &options, &mut go).unwrap();
+    }
+    let side = |path, i2s_order| Side {
+        i2s_order,
+        ..Side::new(path)
+    };
+    let (x86, other) = (Some(I2sOrder::X86), Some(I2sOrder::Arm));
+    for (first, second, same) in [
+        ((&usual, None), (&arm, None), true),
+        ((&usual, x86), (&arm, other), true),
+        ((&arm, None), (&usual, None), true),
+        ((&usual, None), (&arm, x86), false),
+        ((&usual, other), (&arm, None), false),
+        ((&usual, other), (&arm, x86), false),
+    ] {
+        let sides = [first, second].map(|(path, order)| side(path, order));
+        let found = llm_convert::compare(sides[0], sides[1], &mut go).unwrap();
+        assert_eq!(found.differences.is_empty(), same, "{first:?} {second:?}");
+    }
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub struct EngineConfig {
     /// How logits are computed.
     pub head: HeadMode,
     /// How I2_S tensors are read.
-    pub i2s_layout: I2sLayout,
+    pub i2s_layout: Option<I2sLayout>,
     /// The `kernel_config.ini` with the tile sizes of TL1 and TL2 tensors. `None`: the one beside the model, if there is one.
     pub kernel_config: Option<PathBuf>,
     /// Sampling of requests that do not say.

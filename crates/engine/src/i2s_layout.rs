@@ -18,10 +18,9 @@ const PROBE: &str = "The sun rises in the east and sets in the west. Water boils
 const LEAST_DIFFERENCE: f64 = 0.5;
 
 /// How the I2_S tensors of a file are to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum I2sLayout {
     /// As all published files are, and those that bitnet.cpp writes on x86-64.
-    #[default]
     X86,
     /// As bitnet.cpp writes them on ARM64 since November 2025.
     Arm,
@@ -48,21 +47,23 @@ impl FromStr for I2sLayout {
 
 /// The model in the order that `layout` says; `load` reads it in one of them.
 pub(crate) fn load_in_order(
-    layout: I2sLayout,
+    layout: Option<I2sLayout>,
     file: &ModelFile,
     compute: &Compute,
     tokenizer: impl FnOnce() -> Result<Tokenizer, EngineError>,
-    mut load: impl FnMut(I2sOrder) -> Result<Box<dyn Model>, EngineError>,
+    mut load: impl FnMut(Option<I2sOrder>) -> Result<Box<dyn Model>, EngineError>,
 ) -> Result<Box<dyn Model>, EngineError> {
-    let is_asked = layout == I2sLayout::Detect && file.tensors().any(|t| t.dtype == Dtype::I2S);
+    let is_asked =
+        layout == Some(I2sLayout::Detect) && file.tensors().any(|t| t.dtype == Dtype::I2S);
     if !is_asked {
         return load(match layout {
-            I2sLayout::Arm => I2sOrder::Arm,
-            I2sLayout::X86 | I2sLayout::Detect => I2sOrder::X86,
+            None => None,
+            Some(I2sLayout::Arm) => Some(I2sOrder::Arm),
+            Some(I2sLayout::X86 | I2sLayout::Detect) => Some(I2sOrder::X86),
         });
     }
     let ids = tokenizer()?.encode(PROBE, true)?;
-    let (usual, other) = (load(I2sOrder::X86)?, load(I2sOrder::Arm)?);
+    let (usual, other) = (load(Some(I2sOrder::X86))?, load(Some(I2sOrder::Arm))?);
     let difference = surprise(&*usual, compute, &ids)? - surprise(&*other, compute, &ids)?;
     if difference.abs() < LEAST_DIFFERENCE || difference.is_nan() {
         return Err(EngineError::I2sLayoutUnclear);

@@ -41,7 +41,7 @@ use llm_kernels::{Compute, RopeBlock};
 
 use linear::ProjectScratch;
 
-pub use weights::{EXACT_SCALES_KEYS, TILES_KEY};
+pub use weights::{EXACT_SCALES_KEYS, I2S_ARM_KEY, TILES_KEY};
 
 /// A loaded model: weights and the way through them.
 pub trait Model: Send + Sync {
@@ -151,8 +151,8 @@ pub struct Scratch {
 pub struct LoadOptions {
     /// How logits are computed.
     pub head: HeadMode,
-    /// The block order of I2_S tensors.
-    pub i2s_order: I2sOrder,
+    /// The block order of I2_S tensors. `None`: what the file says, if it is one of ours, else the usual one.
+    pub i2s_order: Option<I2sOrder>,
     /// Tile sizes of TL1 and TL2 tensors, before those that are known.
     pub kernel_shapes: Vec<KernelShape>,
 }
@@ -168,8 +168,8 @@ pub enum HeadMode {
     Full,
 }
 
-/// The block order of I2_S, which nothing in a file tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The block order of I2_S, which nothing in the files of others tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum I2sOrder {
     /// Blocks of 128 values: all published files, and those of bitnet.cpp on x86-64.
     #[default]

@@ -3,7 +3,7 @@
 mod ternary;
 mod tiles;
 
-pub use ternary::EXACT_SCALES_KEYS;
+pub use ternary::{EXACT_SCALES_KEYS, I2S_ARM_KEY};
 pub use tiles::TILES_KEY;
 
 use llm_format::{Dtype, ModelFile, Tensor};

@@ -80,7 +80,7 @@ pub(crate) fn provide(
     }
     // What holds of the tensors of the original holds no more.
     let engine = EngineConfig {
-        i2s_layout: I2sLayout::X86,
+        i2s_layout: None,
         kernel_config: None,
         ..spec.engine.clone()
     };
@@ -92,9 +92,10 @@ fn options(wanted: OutputType, engine: &EngineConfig) -> Result<ConvertOptions, 
         to: Some(wanted),
         threads: engine.threads,
         i2s_order: match engine.i2s_layout {
-            I2sLayout::X86 => I2sOrder::X86,
-            I2sLayout::Arm => I2sOrder::Arm,
-            I2sLayout::Detect => {
+            None => None,
+            Some(I2sLayout::X86) => Some(I2sOrder::X86),
+            Some(I2sLayout::Arm) => Some(I2sOrder::Arm),
+            Some(I2sLayout::Detect) => {
                 return Err(ConvertError::InvalidOption {
                     name: "i2sLayout",
                     given: "detect".to_owned(),
@@ -117,8 +118,7 @@ struct Name {
 impl Name {
     fn new(found: &Path, wanted: OutputType, options: &ConvertOptions) -> io::Result<Self> {
         let path = fs::canonicalize(found)?;
-        let is_arm = options.i2s_order == I2sOrder::Arm;
-        let origin = hash(&(&path, is_arm, &options.kernel_config));
+        let origin = hash(&(&path, options.i2s_order, &options.kernel_config));
         let mut files = vec![row(&path)?];
         if path.is_dir() {
             for entry in fs::read_dir(&path)? {

@@ -125,7 +125,7 @@ fn the_block_order_of_the_original_is_not_that_of_what_is_made_of_it() {
     let arm = |quant_type, i2s_layout| {
         let spec = spec(&source, quant_type, folder.path());
         let engine = EngineConfig {
-            i2s_layout,
+            i2s_layout: Some(i2s_layout),
             ..spec.engine.clone()
         };
         load(LoadSpec { engine, ..spec })

@@ -15,6 +15,9 @@ use crate::error::ModelError;
 pub const EXACT_SCALES_KEYS: [&str; 2] =
     ["llm_runner.exact_scale_names", "llm_runner.exact_scales"];
 
+/// The metadata key under which a file of our own says that its I2_S tensors have the block order of ARM builds: a boolean.
+pub const I2S_ARM_KEY: &str = "llm_runner.i2s_arm";
+
 impl WeightReader<'_> {
     /// The projection `module`, whose weights are `tensor`; `None` where they are to be multiplied as they are.
     pub(super) fn ternary_matrix(
@@ -34,7 +37,7 @@ impl WeightReader<'_> {
             Dtype::F32 | Dtype::F16 | Dtype::Bf16 if self.rule.is_ternary(module, tensor.dtype) => {
                 return self.master(module, tensor, rows, cols).map(Some);
             }
-            Dtype::I2S => match self.options.i2s_order {
+            Dtype::I2S => match self.i2s_order()? {
                 I2sOrder::X86 => pack(pack_i2s)?,
                 I2sOrder::Arm => pack(pack_i2s_arm)?,
             },
@@ -70,6 +73,19 @@ impl WeightReader<'_> {
             _ => matrix,
         };
         self.with_output_scale(module, matrix).map(Some)
+    }
+
+    /// The block order that is asked for, else the one that the file states, else the usual one.
+    fn i2s_order(&self) -> Result<I2sOrder, ModelError> {
+        let is_arm = match self.file {
+            ModelFile::Gguf(gguf) => gguf.metadata().bool(I2S_ARM_KEY)?,
+            ModelFile::Folder(_) => None,
+        };
+        let stated = match is_arm {
+            Some(true) => I2sOrder::Arm,
+            Some(false) | None => I2sOrder::X86,
+        };
+        Ok(self.options.i2s_order.unwrap_or(stated))
     }
 
     /// The scale of a tensor whose type rounds it, where a file of our own keeps it whole.
