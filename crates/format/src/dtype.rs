@@ -66,6 +66,8 @@ pub enum Dtype {
     Iq1Bn,
     /// Rows of an f32 scale and 16 bytes for every 64 ternary values.
     Iq2Bn,
+    /// The same, four rows interleaved.
+    Iq2BnR4,
     /// Our own: panels of 16 rows and 16 columns, two bits a value, as they are multiplied; one f32 scale behind them.
     Tiles,
 }
@@ -107,6 +109,7 @@ impl Dtype {
             Self::Tl2 => "TL2",
             Self::Iq1Bn => "IQ1_BN",
             Self::Iq2Bn => "IQ2_BN",
+            Self::Iq2BnR4 => "IQ2_BN_R4",
             Self::Tiles => "TILES",
         }
     }
@@ -139,7 +142,7 @@ impl Dtype {
             Self::Tl1 => (4, 1),
             Self::Tl2 => (32, 8),
             Self::Iq1Bn => (64, 13),
-            Self::Iq2Bn => (64, 16),
+            Self::Iq2Bn | Self::Iq2BnR4 => (64, 16),
             // Rows of any length: what does not fill a panel is padded.
             Self::Tiles => (1, 1),
         }
@@ -161,7 +164,9 @@ impl Dtype {
             Self::I2S | Self::Tl1 => blocks.checked_add(SCALE_TAIL),
             Self::Tl2 => tl2_codes_len(count, row)?.checked_add(SCALE_TAIL),
             Self::Iq1Bn => blocks.checked_add((count / row.max(1)).checked_mul(size_of::<u16>())?),
-            Self::Iq2Bn => blocks.checked_add((count / row.max(1)).checked_mul(size_of::<f32>())?),
+            Self::Iq2Bn | Self::Iq2BnR4 => {
+                blocks.checked_add((count / row.max(1)).checked_mul(size_of::<f32>())?)
+            }
             Self::Tiles => tiles_len(count, row)?.checked_add(SCALE_TAIL),
             _ => Some(blocks),
         }

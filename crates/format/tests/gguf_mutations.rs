@@ -115,7 +115,6 @@ fn types_that_cannot_be_read_are_refused_by_name() {
         (16, "tensor `w`: type IQ2_XXS (id 16) is not supported"),
         (37, "tensor `w`: type I8_S (id 37) is not supported"),
         (39, "tensor `w`: type MXFP4 (id 39) is not supported"),
-        (335, "tensor `w`: type IQ2_BN_R4 (id 335) is not supported"),
         (
             0x4C52_5402,
             "tensor `w`: type TILES of another version (id 1280463874) is not supported",

@@ -48,10 +48,10 @@ pub use isa::{Isa, Kernels};
 pub use kv::{KV_BLOCK, KvBlock, KvOutOfMemory};
 pub use limits::{int8_dot_peak, read_bandwidth};
 pub use pack::{
-    TlTiles, pack_codes, pack_hf, pack_i2s, pack_i2s_arm, pack_iq1_bn, pack_iq2_bn, pack_master,
-    pack_tiles, pack_tl1, pack_tl2, pack_tq1_0, pack_tq2_0, reorder_rows, write_hf, write_i2s,
-    write_i2s_arm, write_iq1_bn, write_iq2_bn, write_tiles, write_tl1, write_tl2, write_tq1_0,
-    write_tq2_0,
+    TlTiles, pack_codes, pack_hf, pack_i2s, pack_i2s_arm, pack_iq1_bn, pack_iq2_bn, pack_iq2_bn_r4,
+    pack_master, pack_tiles, pack_tl1, pack_tl2, pack_tq1_0, pack_tq2_0, reorder_rows, write_hf,
+    write_i2s, write_i2s_arm, write_iq1_bn, write_iq2_bn, write_tiles, write_tl1, write_tl2,
+    write_tq1_0, write_tq2_0,
 };
 pub use quantize::QuantizedRows;
 pub use rope::RopeBlock;

@@ -17,7 +17,7 @@ mod write;
 pub use hf::pack_hf;
 pub use i2s::pack_i2s;
 pub use i2s_arm::{pack_i2s_arm, write_i2s_arm};
-pub use iq_bn::{pack_iq1_bn, pack_iq2_bn, write_iq1_bn, write_iq2_bn};
+pub use iq_bn::{pack_iq1_bn, pack_iq2_bn, pack_iq2_bn_r4, write_iq1_bn, write_iq2_bn};
 pub use master::pack_master;
 pub use tiles::{pack_tiles, write_tiles};
 pub use tl1::{TlTiles, pack_tl1, write_tl1};

@@ -54,6 +54,7 @@ impl TernaryRule {
             | Dtype::Tl2
             | Dtype::Iq1Bn
             | Dtype::Iq2Bn
+            | Dtype::Iq2BnR4
             | Dtype::Tiles
             | Dtype::Tq1_0
             | Dtype::Tq2_0 => true,

@@ -79,7 +79,7 @@ pub(crate) fn resolve(id: u32) -> TypeId {
         42 => Known(Dtype::Tl2),
         134 => Known(Dtype::Iq1Bn),
         135 => Known(Dtype::Iq2Bn),
-        335 => Unsupported("IQ2_BN_R4"),
+        335 => Known(Dtype::Iq2BnR4),
         TILES => Known(Dtype::Tiles),
         id if id & !0xFF == TILES & !0xFF => Unsupported("TILES of another version"),
         _ => Unknown,
@@ -88,7 +88,7 @@ pub(crate) fn resolve(id: u32) -> TypeId {
 
 /// The id of a type, where GGUF has it: the inverse of [`resolve`].
 pub(crate) fn id_of(dtype: Dtype) -> Option<u32> {
-    const HIGHEST: u32 = 135;
+    const HIGHEST: u32 = 335;
     let mut ids = (0..=HIGHEST).chain([TILES]);
     ids.find(|&id| resolve(id) == TypeId::Known(dtype))
 }

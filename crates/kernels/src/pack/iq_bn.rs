@@ -6,13 +6,15 @@
 //! IQ1_BN row: f16 scale, then 13 bytes for every 64 values:
 //!             byte 3 s + t (s < 4, t < 3) = the five codes from 16 s + 5 t on, byte 12 = the codes 15, 31, 47 and 63;
 //!             five codes are n = c0 + 3 c1 + 9 c2 + 27 c3 + 81 c4, stored as ceil(256 n / 243)
+//! IQ2_BN_R4:  four rows together: their four f32 scales, then 64 bytes for every 64 columns:
+//!             byte 16 l + 4 r + i = the codes of row r, columns 16 l + i, and 4, 8 and 12 further, low bits first
 //! value = scale (c - 1)
 //! ```
 
 use half::f16;
 
 use super::write::{DIGITS, RowLayout, write_rows};
-use super::{check, check_length, check_multiple, pack_codes};
+use super::{check, check_length, check_multiple, pack_codes, pack_rows};
 use crate::blocks::f16_at;
 use crate::{Compute, KernelError, TernaryMatrix};
 
@@ -76,6 +78,47 @@ pub fn pack_iq2_bn(
     bytes: &[u8],
 ) -> Result<TernaryMatrix, KernelError> {
     pack(compute, &IQ2_BN, rows, cols, bytes)
+}
+
+/// Packs IQ2_BN_R4, rows in fours. Its words are those of our panels.
+///
+/// # Errors
+/// A length that does not fit, rows that are no multiple of 4 or columns of 64, code 3, or rows of different scales.
+pub fn pack_iq2_bn_r4(
+    compute: &Compute,
+    rows: usize,
+    cols: usize,
+    bytes: &[u8],
+) -> Result<TernaryMatrix, KernelError> {
+    const ROWS: usize = 4;
+    const ZEROS: u32 = 0x5555_5555;
+    check(rows, cols, 0.0)?;
+    check_multiple("IQ2_BN_R4", "rows", ROWS, rows)?;
+    check_multiple("IQ2_BN_R4", "cols", BLOCK, cols)?;
+    let row_bytes = size_of::<f32>() + cols / 4;
+    check_length("IQ2_BN_R4 weights", rows * row_bytes, bytes)?;
+    let word = |row: usize, index: usize| {
+        let group = &bytes[row / ROWS * ROWS * row_bytes..];
+        group.as_chunks().0[ROWS * index + row % ROWS]
+    };
+    // The scales are the first word of each row.
+    let scale_of = |row| f32::from_le_bytes(word(row, 0));
+    let scale = common_scale((0..rows).map(scale_of))?;
+    pack_rows(compute, rows, cols, scale, |row, _, words| {
+        if scale_of(row) == 0.0 {
+            words.fill(ZEROS);
+            return Ok(());
+        }
+        for (index, out) in words.iter_mut().enumerate() {
+            *out = u32::from_le_bytes(word(row, 1 + index));
+        }
+        let threes = words.iter().fold(0, |found, w| found | w & w >> 1 & ZEROS);
+        if threes == 0 {
+            Ok(())
+        } else {
+            Err(KernelError::InvalidCode { row })
+        }
+    })
 }
 
 /// Packs IQ1_BN rows.

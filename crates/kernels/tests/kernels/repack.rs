@@ -4,9 +4,9 @@
 use crate::common::{compute, random_bytes, random_codes};
 use llm_kernels::{
     Compute, Isa, KernelError, TernaryMatrix, TlTiles, pack_codes, pack_hf, pack_i2s, pack_i2s_arm,
-    pack_iq1_bn, pack_iq2_bn, pack_tiles, pack_tl1, pack_tl2, pack_tq1_0, pack_tq2_0, write_hf,
-    write_i2s, write_i2s_arm, write_iq1_bn, write_iq2_bn, write_tiles, write_tl1, write_tl2,
-    write_tq1_0, write_tq2_0,
+    pack_iq1_bn, pack_iq2_bn, pack_iq2_bn_r4, pack_tiles, pack_tl1, pack_tl2, pack_tq1_0,
+    pack_tq2_0, write_hf, write_i2s, write_i2s_arm, write_iq1_bn, write_iq2_bn, write_tiles,
+    write_tl1, write_tl2, write_tq1_0, write_tq2_0,
 };
 use proptest::prelude::*;
 
@@ -313,6 +313,65 @@ fn the_published_example_of_an_arm_i2s_block_is_read_and_written() {
 }
 
 #[test]
+fn interleaved_iq2_bn_is_read_as_the_published_loops_lay_it_out() {
+    let compute = two_threads();
+    for (rows, cols) in [(4, 64), (8, 192), (20, 128), (64, 576)] {
+        let codes = random_codes(rows * cols, 17);
+        let plain = write_iq2_bn(&compute, &matrix(&compute, &codes, rows, cols)).unwrap();
+        let mut interleaved = interleave(&plain, cols);
+        let packed = pack_iq2_bn_r4(&compute, rows, cols, &interleaved).unwrap();
+        assert_codes(&packed, &codes, &format!("{rows} x {cols}"));
+        // Code 3 in row 2; then another scale there; then none.
+        let good = interleaved[16 + 4 * 2];
+        interleaved[16 + 4 * 2] = 0xFF;
+        assert!(matches!(
+            pack_iq2_bn_r4(&compute, rows, cols, &interleaved),
+            Err(KernelError::InvalidCode { row: 2 })
+        ));
+        interleaved[16 + 4 * 2] = good;
+        interleaved[8..12].copy_from_slice(&0.25_f32.to_le_bytes());
+        assert!(matches!(
+            pack_iq2_bn_r4(&compute, rows, cols, &interleaved),
+            Err(KernelError::RowScales { row: 2, .. })
+        ));
+        interleaved[8..12].fill(0);
+        let packed = pack_iq2_bn_r4(&compute, rows, cols, &interleaved).unwrap();
+        assert!(
+            packed.dequantize()[2 * cols..3 * cols]
+                .iter()
+                .all(|&w| w == 0.0)
+        );
+        assert!(pack_iq2_bn_r4(&compute, rows, cols, &interleaved[1..]).is_err());
+    }
+    assert!(matches!(
+        pack_iq2_bn_r4(&compute, 3, 64, &[0; 60]),
+        Err(KernelError::NotMultiple { .. })
+    ));
+}
+
+/// The loops of the published repacking: rows of a scale and blocks of 16 bytes, four at a time.
+fn interleave(plain: &[u8], cols: usize) -> Vec<u8> {
+    let row_bytes = 4 + cols / 4;
+    let mut out = Vec::new();
+    for rows in plain.chunks_exact(4 * row_bytes) {
+        let rows: Vec<&[u8]> = rows.chunks_exact(row_bytes).collect();
+        rows.iter().for_each(|row| out.extend(&row[..4]));
+        for block in 0..cols / 64 {
+            for l in 0..4 {
+                for row in &rows {
+                    let block = &row[4 + 16 * block..][..16];
+                    let code = |at: usize| block[at] >> (2 * l) & 3;
+                    for i in 0..4 {
+                        out.push(code(i) | code(i + 4) << 2 | code(i + 8) << 4 | code(i + 12) << 6);
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+#[test]
 fn rows_of_scale_zero_are_zeros_beside_any_scale_and_other_scales_are_refused() {
     let compute = two_threads();
     let codes = random_codes(3 * 64, 13);
@@ -488,6 +547,7 @@ proptest! {
         let _ = pack_i2s_arm(&compute, rows, cols, &bytes);
         let _ = pack_iq1_bn(&compute, rows, cols, &bytes);
         let _ = pack_iq2_bn(&compute, rows, cols, &bytes);
+        let _ = pack_iq2_bn_r4(&compute, rows, cols, &bytes);
         let _ = pack_tiles(&compute, rows, cols, &bytes);
     }
 }

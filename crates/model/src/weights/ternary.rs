@@ -3,7 +3,7 @@
 use llm_format::{Dtype, ModelFile, Tensor};
 use llm_kernels::{
     Compute, KernelError, TernaryMatrix, pack_hf, pack_i2s, pack_i2s_arm, pack_iq1_bn, pack_iq2_bn,
-    pack_master, pack_tiles, pack_tl1, pack_tl2, pack_tq1_0, pack_tq2_0,
+    pack_iq2_bn_r4, pack_master, pack_tiles, pack_tl1, pack_tl2, pack_tq1_0, pack_tq2_0,
 };
 
 use super::{DENSE_TYPES, ScaleDirection, WeightReader, dense_type, wrong_type};
@@ -43,6 +43,7 @@ impl WeightReader<'_> {
             },
             Dtype::Iq1Bn => pack(pack_iq1_bn)?,
             Dtype::Iq2Bn => pack(pack_iq2_bn)?,
+            Dtype::Iq2BnR4 => pack(pack_iq2_bn_r4)?,
             Dtype::Tiles => pack(pack_tiles)?,
             Dtype::Tl1 | Dtype::Tl2 => {
                 let tiles = self.tiles(tensor, rows, cols)?;
