@@ -5,6 +5,7 @@ mod common;
 mod encode;
 mod float;
 mod formats;
+mod lookup;
 mod pack;
 mod pool;
 mod repack;
