@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use llm_convert::{
     ConvertError, ConvertOptions, I2sOrder, OutputType, VERSION, convert, is_stored_as,
@@ -15,6 +16,12 @@ use llm_hub::HubError;
 
 use crate::error::RouterError;
 use crate::registry::{LoadSpec, Progress};
+
+/// How the folder of a conversion under way is called.
+const CONVERTING: &str = ".converting-";
+
+/// No conversion takes longer: what is older was left by a process that was killed.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Tile sizes that lie beside a model.
 const KERNEL_CONFIG: &str = "kernel_config.ini";
@@ -58,8 +65,9 @@ pub(crate) fn provide(
             source,
         };
         fs::create_dir_all(&spec.converted).map_err(kept)?;
+        remove_abandoned(&spec.converted);
         let work = tempfile::Builder::new()
-            .prefix(".converting-")
+            .prefix(CONVERTING)
             .tempdir_in(&spec.converted);
         let work = work.map_err(kept)?;
         let fresh = work.path().join(name.whole());
@@ -85,6 +93,21 @@ pub(crate) fn provide(
         ..spec.engine.clone()
     };
     Ok((place, engine))
+}
+
+/// Removes the folders of conversions that will never end. One that cannot be removed only takes room.
+fn remove_abandoned(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_conversion = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(CONVERTING));
+        let changed = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = changed.ok().and_then(|changed| changed.elapsed().ok());
+        if is_conversion && age.is_some_and(|age| age > ABANDONED) {
+            let _takes_room = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn options(wanted: OutputType, engine: &EngineConfig) -> Result<ConvertOptions, ConvertError> {
@@ -165,7 +188,7 @@ fn row(path: &Path) -> io::Result<(OsString, u64, u128)> {
 /// Nanoseconds; 0 where the system does not tell.
 fn changed(metadata: &Metadata) -> u128 {
     let time = metadata.modified().ok();
-    let since = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |since| since.as_nanos())
 }
 

@@ -118,6 +118,31 @@ fn a_changed_original_is_converted_anew_and_what_was_made_of_the_old_one_goes() 
     assert_eq!(kept, expected.map(|name| name.into_string().unwrap()));
 }
 
+// Elsewhere the time of a folder cannot be set so simply.
+#[cfg(unix)]
+#[test]
+fn what_a_killed_process_left_goes_and_what_another_is_making_stays() {
+    let cache = TempDir::new().unwrap();
+    let [abandoned, under_way] =
+        [".converting-a", ".converting-b"].map(|name| cache.path().join(name));
+    for folder in [&abandoned, &under_way] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("half.gguf"), "half").unwrap();
+    }
+    let two_days_ago = SystemTime::now() - Duration::from_secs(2 * 24 * 60 * 60);
+    fs::File::open(&abandoned)
+        .unwrap()
+        .set_modified(two_days_ago)
+        .unwrap();
+    load(spec(
+        &oracle("models/bitnet-2b4t"),
+        Some("tiles"),
+        cache.path(),
+    ))
+    .unwrap();
+    assert!(!abandoned.exists() && under_way.exists());
+}
+
 #[test]
 fn the_block_order_of_the_original_is_not_that_of_what_is_made_of_it() {
     let folder = TempDir::new().unwrap();
