@@ -20,7 +20,7 @@ const hub = await startHub(path.join(ORACLE, 'models', 'bitnet-2b4t'));
 /** What the commands see: the hub of this test, and folders of their own. */
 const env = {
   HF_HOME: home, HF_ENDPOINT: hub.url, LLM_RUNNER_BITNET_PATH: path.join(home, 'bitnet'),
-  HF_HUB_CACHE: '', HF_TOKEN: '', HF_HUB_OFFLINE: '', HTTP_PROXY: '', http_proxy: '', ALL_PROXY: '', all_proxy: '',
+  XDG_CACHE_HOME: path.join(home, 'own'), HOME: home, LOCALAPPDATA: path.join(home, 'own'), HF_HUB_CACHE: '', HF_TOKEN: '', HF_HUB_OFFLINE: '', HTTP_PROXY: '', http_proxy: '', ALL_PROXY: '', all_proxy: '',
 };
 
 const cli = (args, options = {}) => runNode([BIN, ...args], { cwd: home, env: { ...env, ...options.env }, input: options.input });
@@ -90,6 +90,14 @@ test('pull fetches, list shows, run uses, rm removes', async () => {
   const result = JSON.parse(ran.stdout);
   assert.ok(result.tokens >= 1 && result.tokens <= 5);
   assert.equal(hub.requests.length, asked, 'nothing is fetched again');
+
+  assert.equal((await cli(['run', ID, 'Hello', '-n', '1', '-t', 'tiles'])).code, 0);
+  const isConverted = ({ place: kind }) => kind === 'converted';
+  const [converted] = JSON.parse((await cli(['list', '--json'])).stdout).filter(isConverted);
+  assert.match(converted.id, /\.tiles$/);
+  assert.ok(converted.bytes > 1000 && converted.path.startsWith(home));
+  assert.equal((await cli(['rm', converted.id, '--yes'])).code, 0);
+  assert.ok(!existsSync(converted.path));
 
   const refused = await cli(['rm', ID]);
   assert.equal(refused.code, 2);

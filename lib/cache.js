@@ -1,8 +1,8 @@
-// What the Hugging Face cache and the BitNet folders hold, and how it is removed.
+// What the Hugging Face cache, the BitNet folders and the folder of converted models hold, and how it is removed.
 import { existsSync } from 'node:fs';
 import { lstat, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { bitnetDirs, huggingFaceCache } from './paths.js';
+import { bitnetDirs, convertedModels, huggingFaceCache } from './paths.js';
 
 const PREFIX = 'models--';
 
@@ -61,8 +61,16 @@ async function localModel(dir, name) {
   };
 }
 
+/** A model that was converted to a quantType. */
+async function convertedModel(name) {
+  const place = path.join(convertedModels(), name);
+  const { size, mtime } = await stat(place);
+  return { id: name.replace(/\.gguf$/, ''), place: 'converted', path: place, commit: undefined, files: [name], bytes: size, complete: true, modified: mtime.toISOString() };
+}
+
 /**
- * The models on this machine: those of the Hugging Face cache, whichever tool brought them, and those of the BitNet folders.
+ * The models on this machine: those of the Hugging Face cache, whichever tool brought them, those of the BitNet folders, and what was
+ * made of them for a quantType.
  * @returns {Promise<object[]>} sorted by id
  */
 export async function listModels() {
@@ -72,16 +80,21 @@ export async function listModels() {
     const folders = (await entriesOf(path.join(dir, 'models'))).filter((entry) => entry.isDirectory());
     return Promise.all(folders.map(({ name }) => localModel(dir, name)));
   });
-  const found = [...(await Promise.all(cached)), ...(await Promise.all(local)).flat()];
+  const converted = (await entriesOf(convertedModels())).filter((entry) => entry.isFile()).map(({ name }) => convertedModel(name).catch(() => undefined));
+  const found = [...(await Promise.all(cached)), ...(await Promise.all(local)).flat(), ...(await Promise.all(converted))];
   return found.filter(Boolean).sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
 /**
- * Removes a repository from the cache: out of sight in one step, then file by file.
- * @param {string} id `owner/name`
- * @returns {Promise<boolean>} false when there is none of this id
+ * Removes a converted model, or a repository from the cache: out of sight in one step, then file by file.
+ * @param {{ id: string, place: string, path: string }} model of listModels()
+ * @returns {Promise<boolean>} false when it is not there
  */
-export async function removeModel(id) {
+export async function removeModel({ id, place: kind, path: file }) {
+  if (kind === 'converted') {
+    await rm(file);
+    return true;
+  }
   const cache = huggingFaceCache();
   const folder = PREFIX + id.replaceAll('/', '--');
   const place = path.join(cache, folder);

@@ -4,7 +4,7 @@ import { huggingFaceCache } from '../paths.js';
 import { bytes } from './terminal.js';
 
 export const usage = '';
-export const about = 'Lists the models of the Hugging Face cache, whichever tool brought them, and those of the BitNet folders (models/<name>/).';
+export const about = 'Lists the models of the Hugging Face cache, whichever tool brought them, those of the BitNet folders (models/<name>/), and those that were converted to a quantType.';
 export const options = { json: { type: 'boolean', about: 'one line of JSON: an array of id, place, path, commit, files, bytes, complete, modified' } };
 export const examples = ['llm-router list', 'llm-router list --json'];
 

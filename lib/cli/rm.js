@@ -5,7 +5,8 @@ import { ModelError } from '../errors.js';
 import { bytes } from './terminal.js';
 
 export const usage = 'OWNER/NAME ...';
-export const about = `Removes models from the Hugging Face cache, all revisions of them. Other tools that share the cache lose them too, so it asks first.
+export const about = `Removes models from the Hugging Face cache, all revisions of them, and converted models, by the names that list gives them. Other
+tools that share the cache lose what is in it too, so it asks first.
 Models in other folders are left alone: delete their folder.`;
 export const operands = { least: 1, most: Infinity };
 export const options = {
@@ -26,7 +27,7 @@ async function isAgreed(question) {
 export async function run({ values, positionals, out }) {
   const there = await listModels();
   const wanted = positionals.map((id) => {
-    const model = there.find((candidate) => candidate.id === id && candidate.place === 'cache');
+    const model = there.find((candidate) => candidate.id === id && candidate.place !== 'folder');
     if (model) return model;
     const folder = there.find((candidate) => candidate.id === id);
     const where = folder ? `it is in ${folder.path}: delete that folder` : `there is: ${there.map((candidate) => candidate.id).join(', ') || 'nothing'}`;
@@ -40,7 +41,7 @@ export async function run({ values, positionals, out }) {
       return;
     }
   }
-  for (const { id } of wanted) await removeModel(id);
+  for (const model of wanted) await removeModel(model);
   if (values.json) out.json(wanted.map(({ id, bytes: freed }) => ({ id, bytes: freed })));
   else out.say(`Removed ${wanted.length === 1 ? wanted[0].id : `${wanted.length} models`}: ${size} are free again.`);
 }

@@ -153,7 +153,9 @@ impl Name {
         let tiles = options.kernel_config.as_deref().unwrap_or(&beside);
         // One that is named and not there is told by who reads it.
         files.extend(row(tiles).ok());
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        // Links of a cache lead to files that are called by their hash.
+        let stem = found.file_stem().or(path.file_stem());
+        let stem = stem.unwrap_or_default().to_string_lossy();
         Ok(Self {
             origin: format!("{stem}-{origin:016x}-"),
             state: hash(&(VERSION, files)),
