@@ -23,6 +23,9 @@ const CONVERTING: &str = ".converting-";
 /// No conversion takes longer: what is older was left by a process that was killed.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Characters of the original's name in that of what is made of it; systems take 255 bytes in all.
+const LONGEST_STEM: usize = 48;
+
 /// Tile sizes that lie beside a model.
 const KERNEL_CONFIG: &str = "kernel_config.ini";
 
@@ -156,6 +159,7 @@ impl Name {
         // Links of a cache lead to files that are called by their hash.
         let stem = found.file_stem().or(path.file_stem());
         let stem = stem.unwrap_or_default().to_string_lossy();
+        let stem: String = stem.chars().take(LONGEST_STEM).collect();
         Ok(Self {
             origin: format!("{stem}-{origin:016x}-"),
             state: hash(&(VERSION, files)),

@@ -98,10 +98,8 @@ fn what_has_the_packing_is_opened_as_it_is_and_packed_uint8_is_as_good_as_i2_s()
 #[test]
 fn a_changed_original_is_converted_anew_and_what_was_made_of_the_old_one_goes() {
     let folder = TempDir::new().unwrap();
-    let (source, cache) = (
-        folder.path().join("model.gguf"),
-        folder.path().join("cache"),
-    );
+    let name = format!("{}.gguf", "m".repeat(240));
+    let (source, cache) = (folder.path().join(name), folder.path().join("cache"));
     fs::copy(oracle("gguf/bitnet-2b4t.I2_S.gguf"), &source).unwrap();
     let wanted = |quant_type| spec(&source, Some(quant_type), &cache);
     let (first, ..) = load(wanted("tq2_0")).unwrap();
