@@ -230,7 +230,7 @@ test('LLM_RUNNER_ISA chooses the kernel, the option wins over it, and what is no
 
 test('every kernel of this machine is chosen by isa and gives the same text', async () => {
   const texts = new Set();
-  for (const isa of ['scalar', 'avx2', 'avxvnni', 'avx512vnni', 'avx512vbmi', 'neon', 'neondotprod', 'neoni8mm']) {
+  for (const isa of ['scalar', 'avx2', 'avxvnni', 'avx512vnni', 'avx512vbmi', 'neon', 'neondotprod', 'neoni8mm', 'simd128', 'relaxedsimd']) {
     try {
       const { model } = await loadDemo({ isa });
       assert.equal(model.info().isa, isa);

@@ -148,7 +148,7 @@ test('methods refuse what they cannot take', async () => {
 test('the demo model gives its golden answers, greedy, on every kernel', async () => {
   const { chats } = read(path.join(ROOT, 'demo', 'demo-goldens.json'));
   const isas = [];
-  for (const isa of ['scalar', 'avx2', 'avxvnni', 'avx512vnni', 'avx512vbmi', 'neon', 'neondotprod', 'neoni8mm']) {
+  for (const isa of ['scalar', 'avx2', 'avxvnni', 'avx512vnni', 'avx512vbmi', 'neon', 'neondotprod', 'neoni8mm', 'simd128', 'relaxedsimd']) {
     const model = await loader.load('demo', { isa }).catch((error) => assert.equal(error.code, 'ISA_UNAVAILABLE'));
     if (!model) continue;
     isas.push(isa);

@@ -1,10 +1,10 @@
-// npm run build:browser: the package for browsers, into browser/. The engine is compiled to WebAssembly (WASI preview 1, SIMD) and the
-// JavaScript bundled, with the modules of Node replaced by those of lib/browser/platform/.
+// npm run build:browser: the package for browsers, into browser/. The engine is compiled to WebAssembly and the JavaScript
+// bundled, with the modules of Node replaced by those of lib/browser/platform/.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { buildModule } from './browser/module.js';
+import { buildModule, MODULES } from './browser/module.js';
 import { ensurePackages, ROOT, say } from './support.js';
 
 const OUT = path.join(ROOT, 'browser');
@@ -50,9 +50,9 @@ export async function buildBrowser() {
   ensurePackages();
   mkdirSync(OUT, { recursive: true });
   // Packed: a package has a limit of size, and a server may not pack what it sends.
-  writeFileSync(path.join(OUT, 'engine.wasm.gz'), gzipSync(readFileSync(buildModule()), { level: 9 }));
+  for (const module of MODULES) writeFileSync(path.join(OUT, `${module}.wasm.gz`), gzipSync(readFileSync(buildModule(module)), { level: 9 }));
   await bundle();
-  say('Built browser/: index.js, worker.js, engine.wasm.gz');
+  say(`Built browser/: index.js, worker.js, ${MODULES.map((module) => `${module}.wasm.gz`).join(', ')}`);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -25,7 +25,11 @@ const parts = {
   },
   async browser() {
     const { buildBrowser } = await import('./browser.js');
+    const { MODULES, testKernels } = await import('./browser/module.js');
+    const { hasRelaxedSimd } = await import('../lib/browser/engine-file.js');
     await buildBrowser();
+    // Node runs what it can; relaxed SIMD came after Node 20.
+    for (const module of MODULES) if (module === 'engine' || (await hasRelaxedSimd())) testKernels(module);
     ensureBuilt();
     runTests('__test__/full/browser.test.js');
   },

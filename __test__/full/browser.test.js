@@ -5,8 +5,10 @@ import { createReadStream, existsSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import { chromium } from 'playwright-core';
 import LLMRouter from '../../index.js';
+import { hasRelaxedSimd } from '../../lib/browser/engine-file.js';
 import { ORACLE, ROOT } from '../support/models.js';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'chrome'];
@@ -92,6 +94,28 @@ test('the demo answers with the tokens of the native engine, streamed', async ()
   assert.equal(answer.pieces.join(''), expected.text);
   assert.ok(answer.pieces.length > 5 && answer.usage.completionTokens === expected.tokenIds.length);
   assert.deepEqual(answer.phases, ['download', 'open', 'weights', 'tokenizer', 'ready']);
+});
+
+test('the fastest kernels that the browser has are used, and the others give the same tokens', async () => {
+  const expected = await native('demo', QUESTION, GREEDY);
+  const answers = await inPage(async ({ LLMRouter: Router }, [prompt, options]) => {
+    const told = [];
+    for (const isa of [undefined, 'simd128', 'scalar']) {
+      const own = new Router();
+      const model = await own.load({ source: 'demo', ...(isa && { isa }) });
+      told.push([model.info().isa, (await model.generate(prompt, options)).tokenIds]);
+      await own.dispose();
+    }
+    return told;
+  }, [QUESTION, GREEDY]);
+  assert.deepEqual(answers, ['relaxedsimd', 'simd128', 'scalar'].map((kernel) => [kernel, expected.tokenIds]));
+});
+
+test('a browser without relaxed SIMD gets a module that has none of it', async () => {
+  assert.equal(await hasRelaxedSimd(), process.versions.node.split('.')[0] > 20);
+  const isWhole = (name) => WebAssembly.validate(gunzipSync(readFileSync(path.join(ROOT, 'browser', name))));
+  assert.ok(isWhole('engine.wasm.gz'));
+  assert.equal(isWhole('engine-relaxed.wasm.gz'), await hasRelaxedSimd());
 });
 
 test('logits of a ternary GGUF file are those of the native engine, bit for bit', async () => {

@@ -1,6 +1,7 @@
 // The web worker of one model: fetches its files, runs the engine's module, and answers requests. It computes a round at a time and
 // looks at its messages in between, so that a call can be stopped within one token.
 import { templateStyle } from '../tools.js';
+import { engineFile } from './engine-file.js';
 import { modelFiles } from './files.js';
 import { Wasi } from './wasi.js';
 
@@ -26,7 +27,7 @@ class Engine {
   static async start(files, progress) {
     const wasi = new Wasi('/model', files, (line) => console.error(line));
     const host = { report_progress: (phase, loadedBytes, totalBytes) => progress({ phase: PHASES[phase], loadedBytes, totalBytes }) };
-    const { body } = await fetch(new URL('./engine.wasm.gz', import.meta.url));
+    const { body } = await fetch(new URL(await engineFile(), import.meta.url));
     const module = await new Response(body.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer();
     const { instance } = await WebAssembly.instantiate(module, { wasi_snapshot_preview1: wasi.imports, host });
     wasi.memory = instance.exports.memory;

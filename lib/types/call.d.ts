@@ -12,7 +12,7 @@ export interface ChatMessage {
 /** A text, or messages. */
 export type Prompt = string | ChatMessage[];
 /** Instruction sets that there are kernels for. */
-export type Isa = 'scalar' | 'avx2' | 'avxvnni' | 'avx512vnni' | 'avx512vbmi' | 'neon' | 'neondotprod' | 'neoni8mm';
+export type Isa = 'scalar' | 'avx2' | 'avxvnni' | 'avx512vnni' | 'avx512vbmi' | 'neon' | 'neondotprod' | 'neoni8mm' | 'simd128' | 'relaxedsimd';
 /** Whether tokens are guessed ahead. */
 export type Speculation = 'auto' | 'off';
 /** Packings of ternary weights in files. */

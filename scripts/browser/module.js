@@ -1,4 +1,5 @@
-// The engine as a WebAssembly module (WASI preview 1, SIMD), by the toolchain that cross builds use.
+// The engine as WebAssembly modules (WASI preview 1), by the toolchain that cross builds use. A browser refuses a module with one
+// instruction that it lacks: there is one for each set of them.
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { ensureToolchain, TOOLCHAIN, tools } from '../prebuilds/toolchain.js';
@@ -10,27 +11,49 @@ const FOLDERS = { [process.env.CARGO_HOME || path.join(homedir(), '.cargo')]: '/
 /** Bytes: templates nest, and have a thread of their own with a large stack elsewhere. */
 const STACK = 32 << 20;
 
-const flags = [
+/** Module -> instructions it is compiled for. */
+const FEATURES = { engine: '+simd128', 'engine-relaxed': '+simd128,+relaxed-simd' };
+
+export const MODULES = Object.keys(FEATURES);
+
+const flags = (module, linking) => [
   ...Object.entries(FOLDERS).map(([from, to]) => `--remap-path-prefix=${path.resolve(from)}=${to}`),
-  '-Ctarget-feature=+simd128',
-  `-Clink-arg=-zstack-size=${STACK}`,
-  `-Clink-arg=${tools.wasmStart}`,
-  '-Clink-arg=--export=_initialize',
+  `-Ctarget-feature=${FEATURES[module]}`,
+  ...[`-zstack-size=${STACK}`, ...linking].map((argument) => `-Clink-arg=${argument}`),
 ];
 
-/** Builds the module and returns its file. */
-export function buildModule() {
+/** Runs cargo for one of the modules; returns the folder of what it made. */
+function cargo(module, command, linking, env = {}) {
   ensureToolchain();
-  const env = {
+  const target = path.join(TARGET, module);
+  const building = {
     CARGO: tools.cargo,
     RUSTC: tools.rustc,
     // Debian has no standard library for WASI: it is built too, which stable compilers have to be allowed.
     RUSTC_BOOTSTRAP: '1',
-    CARGO_TARGET_DIR: TARGET,
+    CARGO_TARGET_DIR: target,
     CARGO_TARGET_WASM32_WASIP1_LINKER: tools.wasmLinker,
-    CARGO_ENCODED_RUSTFLAGS: flags.join('\x1f'),
+    CARGO_ENCODED_RUSTFLAGS: flags(module, linking).join('\x1f'),
     CARGO_INCREMENTAL: '0',
   };
-  run(tools.cargo, ['build', '--release', '--locked', '--package', 'llm-wasm', '--target', 'wasm32-wasip1', '-Zbuild-std=std,panic_abort'], { env });
-  return path.join(TARGET, 'wasm32-wasip1', 'release', 'llm_wasm.wasm');
+  const [name, ...args] = command;
+  run(tools.cargo, [name, '--locked', '--target', 'wasm32-wasip1', '-Zbuild-std=std,panic_abort', ...args], { env: { ...building, ...env } });
+  return path.join(target, 'wasm32-wasip1');
+}
+
+/** Builds one of the modules and returns its file. */
+export function buildModule(module) {
+  const folder = cargo(module, ['build', '--release', '--package', 'llm-wasm'], [tools.wasmStart, '--export=_initialize']);
+  return path.join(folder, 'release', 'llm_wasm.wasm');
+}
+
+/** Holds the kernels of one of the modules to the portable ones, under this Node. */
+export function testKernels(module) {
+  const runner = [process.execPath, '--no-warnings', path.join(ROOT, 'scripts', 'browser', 'run-wasi.js')].join(' ');
+  // Debian's C library for WASI has no threads; see run-wasi.js.
+  cargo(module, ['test', '--release', '--package', 'llm-kernels', '--lib', '--tests', '--', 'simd', 'sums', 'coarse'], ['--allow-undefined'], {
+    CARGO_TARGET_WASM32_WASIP1_RUNNER: runner,
+    CARGO_PROFILE_RELEASE_LTO: 'off',
+    CARGO_PROFILE_RELEASE_CODEGEN_UNITS: '16',
+  });
 }

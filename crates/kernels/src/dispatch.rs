@@ -131,6 +131,10 @@ macro_rules! dispatch {
             #[cfg(target_arch = "aarch64")]
             // SAFETY: as above.
             Isa::NeonI8mm => unsafe { crate::aarch64::neon_i8mm::$function($($argument),*) },
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Isa::Simd128 => crate::wasm32::simd128::$function($($argument),*),
+            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+            Isa::RelaxedSimd => crate::wasm32::relaxed_simd::$function($($argument),*),
             _ => portable::$function($($argument),*),
         }
     };

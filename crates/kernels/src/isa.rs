@@ -22,11 +22,15 @@ pub enum Isa {
     NeonDotprod,
     /// ARM64 with the extensions of dot products and of 8-bit matrices.
     NeonI8mm,
+    /// WebAssembly with SIMD.
+    Simd128,
+    /// WebAssembly with SIMD and relaxed SIMD.
+    RelaxedSimd,
 }
 
 impl Isa {
     /// Every instruction set, slowest first.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Scalar,
         Self::Neon,
         Self::NeonDotprod,
@@ -35,6 +39,8 @@ impl Isa {
         Self::AvxVnni,
         Self::Avx512Vnni,
         Self::Avx512Vbmi,
+        Self::Simd128,
+        Self::RelaxedSimd,
     ];
 
     /// The fastest instruction set of this processor.
@@ -61,6 +67,8 @@ impl Isa {
             Self::Neon => "neon",
             Self::NeonDotprod => "neondotprod",
             Self::NeonI8mm => "neoni8mm",
+            Self::Simd128 => "simd128",
+            Self::RelaxedSimd => "relaxedsimd",
         }
     }
 
@@ -82,6 +90,10 @@ impl Isa {
             Self::NeonDotprod => crate::aarch64::neon_dotprod::is_available(),
             #[cfg(target_arch = "aarch64")]
             Self::NeonI8mm => crate::aarch64::neon_i8mm::is_available(),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::Simd128 => true,
+            #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+            Self::RelaxedSimd => true,
             _ => false,
         }
     }

@@ -102,7 +102,8 @@ const SCALAR_PRODUCTS: usize = 256;
 /// Products of one turn of [`multiply_add`]'s loop.
 fn products_a_step(isa: Isa) -> usize {
     match isa {
-        Isa::Scalar => SCALAR_PRODUCTS,
+        // WebAssembly knows no assembly: its limit is what the portable loop reaches.
+        Isa::Scalar | Isa::Simd128 | Isa::RelaxedSimd => SCALAR_PRODUCTS,
         Isa::Neon => SUMS * 8,
         Isa::NeonDotprod => SUMS * 16,
         Isa::NeonI8mm => SUMS * 32,
@@ -151,6 +152,7 @@ fn multiply_add_scalar(steps: usize) {
 /// Defines a loop of one instruction, or of two with a register between them, `$product`.
 ///
 /// Written as assembly: the compiler would take products that never change out of the loop.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! multiply_add_loop {
     ($name:ident, $features:literal, $class:ident, $splat:expr, $($line:literal)*, $($product:ident)?) => {
         #[target_feature(enable = $features)]

@@ -4,6 +4,9 @@ use super::input::{Input, tile};
 use super::*;
 use crate::{Compute, DenseMatrix, DenseType, Isa, Kernels};
 
+/// WebAssembly has none but its own.
+const THREADS: usize = if cfg!(target_family = "wasm") { 1 } else { 2 };
+
 /// A repeatable number within -1..1.
 fn noise(i: usize) -> f32 {
     let bits = (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -41,7 +44,7 @@ fn check(weights: &[f32], cols: usize, x: &[f32], k: usize) -> Option<usize> {
     let n = x.len() / cols;
     let mut most = None;
     for isa in Isa::available() {
-        let compute = Compute::new(Kernels::for_isa(isa).unwrap(), 2).unwrap();
+        let compute = Compute::new(Kernels::for_isa(isa).unwrap(), THREADS).unwrap();
         let mut whole = vec![0.0; n * w.rows()];
         compute.dense_matmul(&w, x, n, &mut whole);
         let coarse = CoarseMatrix::new(&compute, &w, &|_| ()).unwrap();
@@ -146,7 +149,7 @@ fn the_copy_holds_the_rounded_weights_and_bounds_what_they_lost() {
         let weights = mixed_rows(rows, cols);
         let data = bytes(&weights);
         let w = DenseMatrix::new(rows, cols, DenseType::F32, &data).unwrap();
-        let compute = Compute::new(Kernels::detect(), 2).unwrap();
+        let compute = Compute::new(Kernels::detect(), THREADS).unwrap();
         let copy = CoarseMatrix::new(&compute, &w, &|_| ()).unwrap();
         for row in 0..rows {
             let bounds = &copy.bounds[row / PANEL_ROWS];
@@ -186,7 +189,7 @@ fn every_instruction_set_makes_the_same_copy() {
         let data = bytes(&mixed_rows(rows, cols));
         let w = DenseMatrix::new(rows, cols, DenseType::F32, &data).unwrap();
         let copies = Isa::available().into_iter().map(|isa| {
-            let compute = Compute::new(Kernels::for_isa(isa).unwrap(), 2).unwrap();
+            let compute = Compute::new(Kernels::for_isa(isa).unwrap(), THREADS).unwrap();
             let copy = CoarseMatrix::new(&compute, &w, &|_| ()).unwrap();
             let lines = [copy.coarse, copy.fine]
                 .map(|lines| -> Vec<[u8; 64]> { lines.iter().map(|line| line.0).collect() });
@@ -275,7 +278,7 @@ fn rows_of_every_searched_type_get_the_products_of_that_type() {
     for (dtype, data) in types {
         let w = DenseMatrix::new(rows, cols, dtype, &data).unwrap();
         for isa in Isa::available() {
-            let compute = Compute::new(Kernels::for_isa(isa).unwrap(), 2).unwrap();
+            let compute = Compute::new(Kernels::for_isa(isa).unwrap(), THREADS).unwrap();
             let copy = CoarseMatrix::new(&compute, &w, &|_| ()).unwrap();
             let (mut whole, mut found) = (vec![0.0; rows], Vec::new());
             compute.dense_matmul(&w, &x, 1, &mut whole);

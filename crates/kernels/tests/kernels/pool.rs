@@ -153,6 +153,8 @@ fn names_of_instruction_sets_are_read_back() {
         Isa::Neon,
         Isa::NeonDotprod,
         Isa::NeonI8mm,
+        Isa::Simd128,
+        Isa::RelaxedSimd,
     ] {
         assert_eq!(isa.name().parse::<Isa>().expect("own name"), isa);
         assert_eq!(

@@ -39,9 +39,12 @@ const WIDTHS: [usize; 16] = [
 /// Around every edge of a panel (16 rows) and a pair of panels.
 const HEIGHTS: [usize; 8] = [1, 2, 15, 16, 17, 32, 33, 70];
 
+/// WebAssembly has no threads.
+const MOST_THREADS: usize = if cfg!(target_family = "wasm") { 1 } else { 3 };
+
 /// Calls `check` with every thread count on the instruction set.
 fn on(isa: Isa, check: impl Fn(&Compute, &str)) {
-    for threads in [1, 2, 3] {
+    for threads in 1..=MOST_THREADS {
         if let Some(compute) = compute(isa, threads) {
             check(&compute, &format!("{isa}, {threads} threads"));
         }
@@ -332,4 +335,6 @@ suite! {
     neon_kernels llm_kernels::Isa::Neon;
     neondotprod_kernels llm_kernels::Isa::NeonDotprod;
     neoni8mm_kernels llm_kernels::Isa::NeonI8mm;
+    simd128_kernels llm_kernels::Isa::Simd128;
+    relaxed_simd_kernels llm_kernels::Isa::RelaxedSimd;
 }
