@@ -19,6 +19,9 @@ import { show } from './show.js';
 /** Packings of ternary weights: what files are asked for by, and converted to. */
 export const QUANT_TYPES = ['i2_s', 'tl1', 'tl2', 'tq1_0', 'tq2_0', 'iq1_bn', 'iq2_bn', 'tiles'];
 
+/** Instruction sets that have kernels; which of them a machine has, `doctor` and `info()` tell. */
+export const ISAS = ['scalar', 'avx2', 'avxvnni', 'avx512vnni', 'avx512vbmi', 'neon', 'neondotprod', 'neoni8mm', 'simd128', 'relaxedsimd'];
+
 /** @type {Option[]} */
 export const OPTIONS = [
   // Where models come from
@@ -51,7 +54,7 @@ export const OPTIONS = [
   // The engine
   { name: 'threads', in: ['load', 'convert', 'quantize'], type: 'integer', min: 1, max: 256, aliases: ['num_thread'], about: 'CPU threads; physical cores when absent' },
   { name: 'contextSize', in: ['load', 'remote', 'inspect'], type: 'integer', min: 1, max: 16_777_216, aliases: ['num_ctx', 'contextLength'], about: 'most tokens of prompt and answer; the limit of the model when absent' },
-  { name: 'isa', in: ['load'], type: 'string', values: ['scalar', 'avx2', 'avxvnni', 'avx512vnni', 'avx512vbmi', 'neon', 'neondotprod', 'neoni8mm', 'simd128', 'relaxedsimd'], about: 'kernel to use; the best one when absent' },
+  { name: 'isa', in: ['load'], type: 'string', values: ISAS, about: 'kernel to use; the best one when absent' },
   { name: 'head', in: ['load'], type: 'string', values: ['auto', 'full'], about: 'full: read the whole output head for every token, with no rounded copy to search the largest logits; the same text' },
   { name: 'i2sLayout', in: ['load', 'convert', 'quantize'], type: 'string', values: ['x86', 'arm', 'detect'], about: 'block order of I2_S tensors; what a file of ours says, else x86 when absent' },
   { name: 'outputI2sLayout', in: ['convert', 'quantize'], type: 'string', values: ['x86', 'arm'], about: 'block order of I2_S tensors that are written; x86 when absent' },

@@ -1,5 +1,5 @@
 // Flags that `run` and `chat` share: which model, how it runs, how tokens are chosen.
-import { QUANT_TYPES } from '../options.js';
+import { ISAS, QUANT_TYPES } from '../options.js';
 
 /** flag -> option of the API and what it holds; one table for parsing, help and the call. */
 const TABLE = {
@@ -8,7 +8,7 @@ const TABLE = {
   offline: { option: 'offline', for: 'load', about: 'fetch nothing' },
   threads: { option: 'threads', for: 'load', value: 'N', isNumber: true, about: 'processor threads (default: the physical cores)' },
   'context-size': { short: 'c', option: 'contextSize', for: 'load', value: 'N', isNumber: true, about: 'most tokens of prompt and answer (default: what the model was made for)' },
-  isa: { option: 'isa', for: 'load', value: 'NAME', about: 'kernel: scalar, avx2, avx512vnni, avx512vbmi, neon (default: the best)' },
+  isa: { option: 'isa', for: 'load', value: 'NAME', about: `kernel: ${ISAS.join(', ')} (default: the best)` },
   'max-tokens': { short: 'n', option: 'maxTokens', for: 'call', value: 'N', isNumber: true, about: 'most tokens of an answer' },
   temperature: { option: 'temperature', for: 'call', value: 'X', isNumber: true, about: '0 always takes the likeliest token' },
   'top-k': { option: 'topK', for: 'call', value: 'N', isNumber: true, about: 'choose among the N likeliest tokens; 0: all' },
