@@ -192,7 +192,7 @@ test('convertModel() converts, and says what it failed at', async () => {
   await assert.rejects(loader.convertModel(folder, output), { code: 'OUTPUT_EXISTS', message: /^Failed to convert model: .*is there already/ });
 });
 
-test('G14: quant types are taken on their processor and refused elsewhere, naming the supported ones', async () => {
+test('G14: models become the quant types of their processor, others are refused naming the supported ones, and files of all are read', async () => {
   const loader = new BitNetLoader();
   const [own, foreign] = process.arch === 'arm64' ? ['tl1', 'tl2'] : ['tl2', 'tl1'];
   for (const quantType of ['i2_s', own]) {
@@ -206,6 +206,10 @@ test('G14: quant types are taken on their processor and refused elsewhere, namin
       return true;
     });
   }
+  // A file of the foreign type is there to be read.
+  const file = path.join(temporaryFolder(), 'foreign.gguf');
+  await loader.convertModel(path.join(ORACLE, 'models', 'bitnet-2b4t'), file, foreign);
+  assert.equal((await loader.load(file, { quantType: foreign })).quantType, foreign);
 });
 
 test('G15: a missing model says where it was looked for, what is there and how to bring it', async () => {

@@ -27,7 +27,7 @@ export const OPTIONS = [
   // Where models come from
   { name: 'source', in: ['load', 'remote'], type: 'string', about: 'file, folder, model id, `demo` or `bitnet:<id>`' },
   { name: 'type', in: ['load', 'remote'], type: 'string', aliases: ['format'], about: 'loader: bitnet, gguf, mock or a registered one; read from the file when absent' },
-  { name: 'quantType', in: ['load'], type: 'string', about: `which file of several, or what to convert to where there is none: ${QUANT_TYPES.join(', ')}; tl1 on ARM64, tl2 on x86_64 only` },
+  { name: 'quantType', in: ['load'], type: 'string', about: `which file of several, or what to convert to where there is none: ${QUANT_TYPES.join(', ')}; converted to tl1 on ARM64, to tl2 on x86_64 only` },
   { name: 'id', in: ['load', 'remote'], type: 'string', about: 'id of the model in the router; unique and made up when absent' },
   { name: 'name', in: ['load', 'remote'], type: 'string', about: 'name shown in results' },
   { name: 'bitnetPath', in: ['router', 'loader'], type: 'string', about: 'folder with models/<name>/, looked in first' },

@@ -3,7 +3,7 @@ import { ISAS, QUANT_TYPES } from '../options.js';
 
 /** flag -> option of the API and what it holds; one table for parsing, help and the call. */
 const TABLE = {
-  'quant-type': { short: 't', option: 'quantType', for: 'load', value: 'TYPE', about: `which file of several, or what to convert to: ${QUANT_TYPES.join(', ')}; tl1 on ARM64, tl2 on x86-64 only` },
+  'quant-type': { short: 't', option: 'quantType', for: 'load', value: 'TYPE', about: `which file of several, or what to convert to: ${QUANT_TYPES.join(', ')}; converted to tl1 on ARM64, to tl2 on x86-64 only` },
   revision: { option: 'revision', for: 'load', value: 'NAME', about: 'branch, tag or commit of a Hugging Face id' },
   offline: { option: 'offline', for: 'load', about: 'fetch nothing' },
   threads: { option: 'threads', for: 'load', value: 'N', isNumber: true, about: 'processor threads (default: the physical cores)' },

@@ -31,8 +31,8 @@ export interface LoadOptions extends SamplingOptions, LoadAliases {
   type?: string;
   /**
    * The packing of the ternary weights: which file of several, and where there is none, what to convert to. A converted model is kept in
-   * `cacheDir` and found there again until the original changes; packed Hugging Face weights are good enough for `i2_s`. `tl1` on ARM64,
-   * `tl2` on x86_64 only. @default i2_s, else what is there, as it is
+   * `cacheDir` and found there again until the original changes; packed Hugging Face weights are good enough for `i2_s`. Files of every
+   * type are read everywhere; models are converted to `tl1` on ARM64 only, to `tl2` on x86_64 only. @default i2_s, else what is there, as it is
    */
   quantType?: QuantType;
   /** Folder for converted models. @default as the loader or router, else `llm-runner-router/converted` in the user's cache folder */

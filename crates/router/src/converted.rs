@@ -15,6 +15,7 @@ use llm_engine::{EngineConfig, I2sLayout};
 use llm_hub::HubError;
 
 use crate::error::RouterError;
+use crate::quant;
 use crate::registry::{LoadSpec, Progress};
 
 /// How the folder of a conversion under way is called.
@@ -55,6 +56,9 @@ pub(crate) fn provide(
     };
     if is_stored_as(found, wanted).map_err(failed)? {
         return Ok((found.to_owned(), spec.engine.clone()));
+    }
+    if !quant::is_made_here(wanted) {
+        return Err(quant::refusal(wanted));
     }
     let options = options(wanted, &spec.engine).map_err(failed)?;
     let name = Name::new(found, wanted, &options).map_err(|source| RouterError::Converted {

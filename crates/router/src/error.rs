@@ -35,7 +35,7 @@ pub enum RouterError {
         /// What the system says.
         source: io::Error,
     },
-    /// The quantisation is unknown, or none for this processor.
+    /// The quantisation is unknown, or nothing has it and it is not made on this processor.
     #[error("quantType `{given}` is not supported on {arch}; supported: {supported}")]
     UnsupportedQuant {
         /// What was asked for.

@@ -16,8 +16,8 @@ pub struct LoadSpec {
     pub source: String,
     /// The id that the model gets; a model that has it already is unloaded. `None`: made from the source.
     pub id: Option<String>,
-    /// A packing of [`OutputType::PACKINGS`], `tl1` on ARM64 only, `tl2` on x86-64 only: which file to take of several, or what to
-    /// convert to where there is none. `i2_s` is content with the packed uint8 of folders: the same codes.
+    /// A packing of [`OutputType::PACKINGS`]: which file to take of several, or what to convert to where there is none; to `tl1` on
+    /// ARM64 only, to `tl2` on x86-64 only. `i2_s` is content with the packed uint8 of folders: the same codes.
     pub quant_type: Option<String>,
     /// Where converted models are kept. The folder is made where it is not there.
     pub converted: PathBuf,
@@ -211,16 +211,25 @@ fn find(
     quant_type: Option<OutputType>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PathBuf, HubError> {
-    let query = Query {
-        source: name,
-        quant_type: quant_type.map(OutputType::name),
-        may_convert: true,
-        revision: spec.revision.as_deref(),
-    };
     let mut downloading = |at| progress(Progress::Download(at));
+    let mut obtain = |may_convert, hub| {
+        let query = Query {
+            source: name,
+            quant_type: quant_type.map(OutputType::name),
+            may_convert,
+            revision: spec.revision.as_deref(),
+        };
+        llm_hub::obtain(query, &spec.search, hub, &spec.cancel, &mut downloading)
+    };
     let hub = spec.hub.as_ref();
-    let found = llm_hub::obtain(query, &spec.search, hub, &spec.cancel, &mut downloading)?;
-    Ok(found.path)
+    let found = match quant_type {
+        // What is not converted is not fetched to be refused.
+        Some(wanted) if !quant::is_made_here(wanted) => {
+            obtain(true, None).or_else(|_| obtain(false, hub))
+        }
+        _ => obtain(true, hub),
+    };
+    Ok(found?.path)
 }
 
 fn take(models: &mut Vec<Arc<LoadedModel>>, id: &str) -> Option<Arc<LoadedModel>> {
