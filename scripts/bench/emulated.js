@@ -1,7 +1,7 @@
 // npm run bench:arm64 [-- MODEL]: instructions that a token takes on ARM64, counted by QEMU: repeatable on any machine, and no time. What
 // starting and loading take is in two runs of different length alike, and drops out of their difference.
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { addonPath } from '../../lib/native.js';
@@ -36,6 +36,7 @@ function main([model = 'demo']) {
   if (!existsSync(platformBinary(PLATFORM))) throw new Error(`npm run build:prebuilds -- ${PLATFORM} comes first`);
   ensureToolchain();
   ensureRuntimes();
+  mkdirSync(path.dirname(addonPath(PLATFORM)), { recursive: true });
   copyFileSync(platformBinary(PLATFORM), addonPath(PLATFORM));
   const folder = mkdtempSync(path.join(tmpdir(), 'llm-runner-count-'));
   const plugin = path.join(folder, 'count.so');
