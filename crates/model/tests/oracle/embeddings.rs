@@ -1,41 +1,14 @@
 //! The backbones of embedding models against the oracle's golden embeddings, by the acceptance rule of its README: three
 //! quarters of the texts within their tolerance in every component, and the direction of all of them.
 
-use std::path::{Path, PathBuf};
-
-use llm_kernels::{Compute, Isa, Kernels};
-use llm_model::{BatchEntry, KvCache, LoadOptions, LogitsOf, Model, Pooling, Scratch};
+use llm_kernels::{Compute, Isa};
+use llm_model::{BatchEntry, KvCache, LogitsOf, Model, Pooling, Scratch};
 use serde_json::Value;
+
+use crate::support::{assert_same_bits, compute, ids_of, list, open, oracle, read};
 
 const SHARE_WITHIN_TOL: f64 = 0.75;
 const LEAST_COSINE: f64 = 0.998;
-
-fn oracle() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/oracle")
-}
-
-fn read(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-fn compute(isa: Isa, threads: usize) -> Compute {
-    Compute::new(Kernels::for_isa(isa).unwrap(), threads).unwrap()
-}
-
-fn open(path: &Path, compute: &Compute) -> Box<dyn Model> {
-    let file = llm_format::open(path).unwrap();
-    llm_model::load(&file, compute, &LoadOptions::default(), &mut |_, _| ())
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().unwrap()
-}
-
-fn ids_of(value: &Value) -> Vec<u32> {
-    let id = |id: &Value| id.as_u64().unwrap() as u32;
-    list(value).iter().map(id).collect()
-}
 
 /// The last token's normed hidden state, of tokens fed in chunks of `chunk`.
 fn last_state(model: &dyn Model, compute: &Compute, ids: &[u32], chunk: usize) -> Vec<f32> {
@@ -124,19 +97,7 @@ fn hidden_states_are_the_same_bits_on_every_isa_thread_count_and_chunking() {
             .map(|golden| ids_of(&golden["ids"]));
         // Beyond the window of the local layers.
         let ids = texts.max_by_key(Vec::len).unwrap();
-        let base = compute(Isa::Scalar, 1);
-        let reference = last_state(&*open(&path, &base), &base, &ids, 4096);
-        for isa in Isa::available() {
-            for (threads, chunk) in [(1, 4096), (2, 7), (3, 1)] {
-                let compute = compute(isa, threads);
-                let state = last_state(&*open(&path, &compute), &compute, &ids, chunk);
-                assert!(
-                    state == reference,
-                    "{name} on {} with {threads} threads, chunks of {chunk}",
-                    isa.name()
-                );
-            }
-        }
+        assert_same_bits(&path, &ids, last_state);
     }
 }
 
