@@ -4,12 +4,11 @@
 use std::path::PathBuf;
 
 use llm_engine::{
-    ContextOverflow, EngineConfig, GenerateRequest, HeadMode, KvBudget, Message, Prompt,
-    RenderOptions, ResponseFormat, SamplingOptions, Speculation,
+    EngineConfig, GenerateRequest, KvBudget, Message, Prompt, RenderOptions, ResponseFormat,
+    SamplingOptions, head_mode,
 };
 use llm_router::{Cancel, LoadSpec};
 use napi_derive::napi;
-use serde_json::{Map, Value};
 
 use crate::error::Failure;
 use crate::hub::{HubSettings, SearchFields};
@@ -93,12 +92,12 @@ impl LoadRequest {
             engine: EngineConfig {
                 threads: self.threads.map(|threads| threads as usize),
                 context_size: self.context_size.map(|size| size as usize),
-                isa: self.isa.map(|name| name.parse()).transpose()?,
-                head: head(self.head.as_deref())?,
-                i2s_layout: self.i2s_layout.map(|name| name.parse()).transpose()?,
+                isa: given(self.isa, str::parse)?,
+                head: given(self.head, head_mode)?.unwrap_or_default(),
+                i2s_layout: given(self.i2s_layout, str::parse)?,
                 kernel_config: self.kernel_config.map(PathBuf::from),
                 sampling: self.sampling.into(),
-                speculation: speculation(self.speculation.as_deref())?.unwrap_or_default(),
+                speculation: given(self.speculation, str::parse)?.unwrap_or_default(),
                 max_bytes: self.max_bytes.map(|bytes| bytes as u64),
                 kv_budget,
                 ..EngineConfig::default()
@@ -157,12 +156,8 @@ impl GenerateCall {
             sampling: self.sampling.into(),
             stop: self.stop,
             ignore_eos: self.ignore_eos.unwrap_or(false),
-            context_overflow: context_overflow(self.context_overflow.as_deref())?,
-            response_format: self
-                .response_format
-                .as_deref()
-                .map(response_format)
-                .transpose()?,
+            context_overflow: given(self.context_overflow, str::parse)?.unwrap_or_default(),
+            response_format: given(self.response_format, response_format)?,
             logit_bias: self
                 .logit_bias
                 .unwrap_or_default()
@@ -170,9 +165,17 @@ impl GenerateCall {
                 .map(|TokenBias { id, bias }| (id, bias as f32))
                 .collect(),
             logprobs: self.logprobs.map(|top| top as usize),
-            speculation: speculation(self.speculation.as_deref())?,
+            speculation: given(self.speculation, str::parse)?,
         })
     }
+}
+
+/// What `read` makes of a text, where one was given.
+fn given<T, E: Into<Failure>>(
+    text: Option<String>,
+    read: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, Failure> {
+    text.as_deref().map(read).transpose().map_err(Into::into)
 }
 
 fn response_format(json: &str) -> Result<ResponseFormat, Failure> {
@@ -189,39 +192,6 @@ pub(crate) fn render_options(
     add_generation_prompt: bool,
     variables: &str,
 ) -> Result<RenderOptions, Failure> {
-    // Tools stand among the other variables: the default template is rendered, never one named `tool_use`.
-    let extra: Map<String, Value> =
-        serde_json::from_str(variables).map_err(|error| Failure::argument("variables", error))?;
-    Ok(RenderOptions {
-        add_generation_prompt,
-        extra,
-        ..RenderOptions::default()
-    })
-}
-
-fn context_overflow(name: Option<&str>) -> Result<ContextOverflow, Failure> {
-    match name {
-        None => Ok(ContextOverflow::default()),
-        Some("error") => Ok(ContextOverflow::Error),
-        Some("shift") => Ok(ContextOverflow::Shift),
-        Some("truncate") => Ok(ContextOverflow::Truncate),
-        Some(other) => Err(Failure::argument("contextOverflow", other)),
-    }
-}
-
-fn head(name: Option<&str>) -> Result<HeadMode, Failure> {
-    match name {
-        None | Some("auto") => Ok(HeadMode::Auto),
-        Some("full") => Ok(HeadMode::Full),
-        Some(other) => Err(Failure::argument("head", other)),
-    }
-}
-
-fn speculation(name: Option<&str>) -> Result<Option<Speculation>, Failure> {
-    match name {
-        None => Ok(None),
-        Some("auto") => Ok(Some(Speculation::Auto)),
-        Some("off") => Ok(Some(Speculation::Off)),
-        Some(other) => Err(Failure::argument("speculation", other)),
-    }
+    RenderOptions::from_json(add_generation_prompt, variables)
+        .map_err(|error| Failure::argument("variables", error))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use llm_engine::{Engine, KvBudget, Perplexity, Prompt};
+use llm_engine::{Engine, KvBudget, Perplexity, Prompt, RenderOptions};
 use llm_router::{LoadedModel, Router};
 use napi::bindgen_prelude::{Env, Float32Array, PromiseRaw, spawn_blocking};
 use napi_derive::napi;
@@ -250,7 +250,7 @@ impl NativeModel {
             let save = move || -> Result<_, Failure> {
                 let prompt = Prompt::Messages {
                     messages: parse_messages(&messages)?,
-                    options: render_options(false, "{}")?,
+                    options: RenderOptions::default(),
                 };
                 Ok(engine.save_prefix(prompt, Path::new(&path))?)
             };

@@ -1,6 +1,8 @@
 // The engine as the rest of the package knows it, in a web worker: the same objects as those of the addon, but that what computes is
 // asked by message, so that tokenize() and its like give promises.
 
+import { readFile, writeFile } from './platform/files.js';
+
 const toError = ({ code, message }) => new Error(`[${code}] ${message}`);
 
 /** One worker and the requests that it owes an answer. */
@@ -144,6 +146,20 @@ class BrowserEngine {
 
   perplexity(text) {
     return this.#channel.ask({ op: 'perplexity', text });
+  }
+
+  perplexityOf(ids) {
+    return this.#channel.ask({ op: 'perplexityOf', ids });
+  }
+
+  /** Refused: pages have no files. */
+  saveContext(_messages, file) {
+    return writeFile(file);
+  }
+
+  /** Refused likewise. */
+  loadContext(file) {
+    return readFile(file);
   }
 
   async embed(texts) {

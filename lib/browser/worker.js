@@ -117,7 +117,7 @@ function render(messages, tools) {
 async function serve({ id, op, ...request }) {
   if (op === 'load') return load(id, request);
   if (op === 'next') waiting.set(request.generation, id);
-  else if (['forward', 'perplexity', 'embed'].includes(op)) {
+  else if (['forward', 'perplexity', 'perplexityOf', 'embed'].includes(op)) {
     const task = engine.ask({ op, ...request });
     tasks.set(task, id);
     postMessage({ id, task });

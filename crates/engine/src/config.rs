@@ -63,6 +63,18 @@ pub struct EngineConfig {
     pub kv_budget: KvBudget,
 }
 
+/// The way of computing logits by its name.
+///
+/// # Errors
+/// [`EngineError::InvalidOption`] for a name other than `auto` and `full`.
+pub fn head_mode(name: &str) -> Result<HeadMode, EngineError> {
+    match name {
+        "auto" => Ok(HeadMode::Auto),
+        "full" => Ok(HeadMode::Full),
+        other => Err(EngineError::invalid_option("head", other, "auto or full")),
+    }
+}
+
 /// # Errors
 /// [`EngineError::InvalidOption`] outside 1 to 256.
 pub(crate) fn validate_threads(threads: usize) -> Result<usize, EngineError> {
@@ -155,6 +167,31 @@ pub(crate) fn validate_guidance(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::ContextOverflow;
+
+    #[test]
+    fn options_that_are_names_take_those_of_their_variants_and_no_others() {
+        assert_eq!(head_mode("auto").unwrap(), HeadMode::default());
+        assert_eq!(head_mode("full").unwrap(), HeadMode::Full);
+        let speculation = |name: &str| name.parse::<Speculation>();
+        assert_eq!(speculation("auto").unwrap(), Speculation::default());
+        assert_eq!(speculation("off").unwrap(), Speculation::Off);
+        let overflow = |name: &str| name.parse::<ContextOverflow>();
+        assert_eq!(overflow("error").unwrap(), ContextOverflow::default());
+        assert_eq!(overflow("shift").unwrap(), ContextOverflow::Shift);
+        assert_eq!(overflow("truncate").unwrap(), ContextOverflow::Truncate);
+        let refusals = [
+            (head_mode("none").unwrap_err(), "head"),
+            (speculation("on").unwrap_err(), "speculation"),
+            (overflow("Shift").unwrap_err(), "contextOverflow"),
+        ];
+        for (error, option) in refusals {
+            let EngineError::InvalidOption { name, .. } = error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(name, option);
+        }
+    }
 
     #[test]
     fn a_context_size_beyond_the_model_is_the_model_s_own() {

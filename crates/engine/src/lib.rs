@@ -55,7 +55,7 @@ mod tests;
 mod threads;
 mod vocabulary;
 
-pub use config::{DEFAULT_MAX_TOKENS, Driver, EngineConfig};
+pub use config::{DEFAULT_MAX_TOKENS, Driver, EngineConfig, head_mode};
 pub use constraint::ResponseFormat;
 pub use engine::Engine;
 pub use error::EngineError;

@@ -1,8 +1,11 @@
 //! What goes into a generation and what comes out.
 
+use std::str::FromStr;
+
 use llm_text::{Message, RenderOptions};
 
 use crate::constraint::ResponseFormat;
+use crate::error::EngineError;
 use crate::sampling::SamplingOptions;
 use crate::speculation::Speculation;
 
@@ -86,6 +89,23 @@ pub enum ContextOverflow {
     Shift,
     /// The oldest tokens of a prompt that does not fit are dropped; an answer ends where the context ends.
     Truncate,
+}
+
+impl FromStr for ContextOverflow {
+    type Err = EngineError;
+
+    fn from_str(name: &str) -> Result<Self, EngineError> {
+        match name {
+            "error" => Ok(Self::Error),
+            "shift" => Ok(Self::Shift),
+            "truncate" => Ok(Self::Truncate),
+            other => Err(EngineError::invalid_option(
+                "contextOverflow",
+                other,
+                "error, shift or truncate",
+            )),
+        }
+    }
 }
 
 /// One item of a generation's stream.

@@ -10,6 +10,10 @@
 //! drafted or not, so drafts begin only where guessing works ([`Drafter::trust`]), for free where it does not. And passes are
 //! timed: where one with drafts takes longer than the passes that it stands for, drafting pauses ([`Drafter::account`]).
 
+use std::str::FromStr;
+
+use crate::error::EngineError;
+
 /// Tokens of one pass, all sequences and their drafts together: what the kernels multiply for one read of the weights.
 const PASS_TOKENS: usize = 12;
 
@@ -45,6 +49,22 @@ pub enum Speculation {
     Auto,
     /// Never: one token a pass.
     Off,
+}
+
+impl FromStr for Speculation {
+    type Err = EngineError;
+
+    fn from_str(name: &str) -> Result<Self, EngineError> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            other => Err(EngineError::invalid_option(
+                "speculation",
+                other,
+                "auto or off",
+            )),
+        }
+    }
 }
 
 /// The most draft tokens of each sequence of a pass in which `sequences` decode.

@@ -1,18 +1,17 @@
 //! One model and what is asked of it.
 
 use std::collections::BTreeMap;
-use std::error::Error as StdError;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use llm_engine::codes::{engine_code, with_sources};
 use llm_engine::{
     ChoiceLogprobs, Completion, Engine, EngineError, EngineInfo, Generation, LoadProgress,
     Perplexity, Task, TextEvent, TokenLogprob,
 };
 use serde_json::{Value, json};
 
+use crate::failure::Failure;
 use crate::request::{Open, Request, parse_messages, render_options};
 
 /// What a request comes to.
@@ -22,31 +21,6 @@ pub struct Answer {
     pub json: Vec<u8>,
     /// Numbers that would be too many for JSON; `ok.floats` is their count.
     pub floats: Vec<f32>,
-}
-
-/// An error on its way out.
-struct Failure {
-    code: &'static str,
-    message: String,
-}
-
-impl From<EngineError> for Failure {
-    fn from(error: EngineError) -> Self {
-        Self {
-            code: engine_code(&error),
-            message: with_sources(&error as &dyn StdError),
-        }
-    }
-}
-
-/// An option that cannot be: its name and what it was.
-impl From<(&'static str, String)> for Failure {
-    fn from((option, given): (&'static str, String)) -> Self {
-        Self {
-            code: "INVALID_ARGUMENT",
-            message: format!("Invalid option {option}: {given}"),
-        }
-    }
 }
 
 /// Work whose one result comes later.
@@ -71,7 +45,7 @@ impl Host {
     pub fn handle(&mut self, request: &[u8], progress: &mut dyn FnMut(LoadProgress)) -> Answer {
         let mut floats = Vec::new();
         let outcome = serde_json::from_slice(request)
-            .map_err(|error| ("request", error.to_string()).into())
+            .map_err(|error| Failure::argument("request", error))
             .and_then(|request| self.answer(request, progress, &mut floats));
         let json = match outcome {
             Ok(ok) => json!({ "ok": ok }),
@@ -139,6 +113,10 @@ impl Host {
             }
             Request::Perplexity { text } => {
                 let task = self.engine()?.perplexity(&text)?;
+                Ok(self.start(Job::Perplexity(task)))
+            }
+            Request::PerplexityOf { ids } => {
+                let task = self.engine()?.perplexity_of(ids)?;
                 Ok(self.start(Job::Perplexity(task)))
             }
             Request::Embed { texts } => {
@@ -212,7 +190,10 @@ impl Host {
     /// The result of a task, or `{"pending": true}`. It can be had once.
     fn result(&mut self, number: u32, floats: &mut Vec<f32>) -> Result<Value, Failure> {
         let Some(job) = self.jobs.get_mut(&number) else {
-            return Err(("task", format!("{number} is not under way")).into());
+            return Err(Failure::argument(
+                "task",
+                format!("{number} is not under way"),
+            ));
         };
         let Some(value) = poll_job(job, floats) else {
             return Ok(json!({ "pending": true }));

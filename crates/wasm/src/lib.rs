@@ -7,6 +7,7 @@
 
 #[cfg(target_family = "wasm")]
 mod exports;
+mod failure;
 mod host;
 mod request;
 #[cfg(target_family = "wasm")]

@@ -1,11 +1,12 @@
 //! Requests, as the worker writes them. A field that is not known here is refused, never ignored.
 
 use llm_engine::{
-    ContextOverflow, Driver, EngineConfig, GenerateRequest, HeadMode, Message, Prompt,
-    RenderOptions, ResponseFormat, SamplingOptions, Speculation,
+    Driver, EngineConfig, EngineError, GenerateRequest, Message, Prompt, RenderOptions,
+    ResponseFormat, SamplingOptions, head_mode,
 };
 use serde::Deserialize;
-use serde_json::{Map, Value};
+
+use crate::failure::Failure;
 
 /// One request.
 #[derive(Debug, Deserialize)]
@@ -56,6 +57,10 @@ pub(crate) enum Request {
     Perplexity {
         text: String,
     },
+    /// The same of token ids as they are.
+    PerplexityOf {
+        ids: Vec<u32>,
+    },
     /// Starts to turn texts into vectors.
     Embed {
         texts: Vec<String>,
@@ -82,24 +87,27 @@ pub(crate) struct Open {
 
 impl Open {
     /// # Errors
-    /// The name and value of an option that cannot be.
-    pub(crate) fn config(&self) -> Result<EngineConfig, (&'static str, String)> {
-        let isa = self.isa.as_deref().map(str::parse).transpose();
+    /// An option that cannot be.
+    pub(crate) fn config(&self) -> Result<EngineConfig, Failure> {
         Ok(EngineConfig {
             threads: Some(1),
             context_size: self.context_size,
-            isa: isa.map_err(|_| ("isa", self.isa.clone().unwrap_or_default()))?,
-            head: match self.head.as_deref() {
-                None | Some("auto") => HeadMode::Auto,
-                Some("full") => HeadMode::Full,
-                Some(other) => return Err(("head", other.to_owned())),
-            },
-            speculation: speculation(self.speculation.as_deref())?.unwrap_or_default(),
+            isa: given(&self.isa, |name| name.parse().map_err(EngineError::Kernel))?,
+            head: given(&self.head, head_mode)?.unwrap_or_default(),
+            speculation: given(&self.speculation, str::parse)?.unwrap_or_default(),
             driver: Driver::Caller,
             max_bytes: self.max_bytes,
             ..EngineConfig::default()
         })
     }
+}
+
+/// What `read` makes of a text, where one was given.
+fn given<T>(
+    text: &Option<String>,
+    read: impl FnOnce(&str) -> Result<T, EngineError>,
+) -> Result<Option<T>, EngineError> {
+    text.as_deref().map(read).transpose()
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -150,8 +158,8 @@ struct TokenBias {
 
 impl Generate {
     /// # Errors
-    /// The name and value of an option that cannot be.
-    pub(crate) fn into_request(self) -> Result<GenerateRequest, (&'static str, String)> {
+    /// An option that cannot be.
+    pub(crate) fn into_request(self) -> Result<GenerateRequest, Failure> {
         let prompt = match (self.messages, self.text) {
             (Some(messages), _) => Prompt::Messages {
                 messages: parse_messages(&messages)?,
@@ -186,14 +194,14 @@ impl Generate {
             },
             stop: self.stop,
             ignore_eos: self.ignore_eos,
-            context_overflow: context_overflow(self.context_overflow.as_deref())?,
-            speculation: speculation(self.speculation.as_deref())?,
+            context_overflow: given(&self.context_overflow, str::parse)?.unwrap_or_default(),
+            speculation: given(&self.speculation, str::parse)?,
             response_format: self
                 .response_format
                 .as_deref()
                 .map(ResponseFormat::from_json)
                 .transpose()
-                .map_err(|problem| ("responseFormat", problem))?,
+                .map_err(|problem| Failure::argument("responseFormat", problem))?,
             logit_bias: self
                 .logit_bias
                 .into_iter()
@@ -205,38 +213,16 @@ impl Generate {
     }
 }
 
-pub(crate) fn parse_messages(json: &str) -> Result<Vec<Message>, (&'static str, String)> {
-    serde_json::from_str(json).map_err(|error| ("messages", error.to_string()))
+/// A chat, from JSON.
+pub(crate) fn parse_messages(json: &str) -> Result<Vec<Message>, Failure> {
+    serde_json::from_str(json).map_err(|error| Failure::argument("messages", error))
 }
 
+/// What a chat template sees besides the messages; `variables` is an object in JSON.
 pub(crate) fn render_options(
     add_generation_prompt: bool,
     variables: &str,
-) -> Result<RenderOptions, (&'static str, String)> {
-    let extra: Map<String, Value> =
-        serde_json::from_str(variables).map_err(|error| ("variables", error.to_string()))?;
-    Ok(RenderOptions {
-        add_generation_prompt,
-        extra,
-        ..RenderOptions::default()
-    })
-}
-
-fn context_overflow(name: Option<&str>) -> Result<ContextOverflow, (&'static str, String)> {
-    match name {
-        None => Ok(ContextOverflow::default()),
-        Some("error") => Ok(ContextOverflow::Error),
-        Some("shift") => Ok(ContextOverflow::Shift),
-        Some("truncate") => Ok(ContextOverflow::Truncate),
-        Some(other) => Err(("contextOverflow", other.to_owned())),
-    }
-}
-
-fn speculation(name: Option<&str>) -> Result<Option<Speculation>, (&'static str, String)> {
-    match name {
-        None => Ok(None),
-        Some("auto") => Ok(Some(Speculation::Auto)),
-        Some("off") => Ok(Some(Speculation::Off)),
-        Some(other) => Err(("speculation", other.to_owned())),
-    }
+) -> Result<RenderOptions, Failure> {
+    RenderOptions::from_json(add_generation_prompt, variables)
+        .map_err(|error| Failure::argument("variables", error))
 }

@@ -95,14 +95,17 @@ fn tasks_give_their_result_once_it_is_computed() {
     assert!(answer.floats.iter().all(|logit| logit.is_finite()));
     assert_eq!(ask(&mut host, &result).unwrap_err().0, "INVALID_ARGUMENT");
 
-    let task = ask(
-        &mut host,
-        &json!({ "op": "perplexity", "text": "Hello there" }),
-    )
-    .unwrap();
-    while host.step() {}
-    let of = ask(&mut host, &json!({ "op": "result", "task": task })).unwrap();
-    assert!(of["perplexity"].as_f64().unwrap() > 1.0);
+    let perplexities = [
+        json!({ "op": "perplexity", "text": "Hello there" }),
+        json!({ "op": "perplexityOf", "ids": ids }),
+    ]
+    .map(|request| {
+        let task = ask(&mut host, &request).unwrap();
+        while host.step() {}
+        ask(&mut host, &json!({ "op": "result", "task": task })).unwrap()
+    });
+    assert!(perplexities[0]["perplexity"].as_f64().unwrap() > 1.0);
+    assert_eq!(perplexities[0], perplexities[1]);
 }
 
 #[test]
@@ -134,29 +137,27 @@ fn what_cannot_be_is_refused_with_a_code() {
         refused(&mut host, json!({ "op": "open", "path": "/nowhere" })).0,
         "MODEL_NOT_FOUND"
     );
-    let (code, message) = refused(
-        &mut host,
-        json!({ "op": "open", "path": DEMO, "threadz": 2 }),
-    );
-    assert_eq!(code, "INVALID_ARGUMENT");
-    assert!(message.contains("threadz"), "{message}");
-    let (code, message) = refused(
-        &mut host,
-        json!({ "op": "open", "path": DEMO, "isa": "x99" }),
-    );
-    assert_eq!(code, "INVALID_ARGUMENT");
-    assert!(
-        message.contains("isa") && message.contains("x99"),
-        "{message}"
-    );
+    for (option, given, names) in [
+        ("threadz", json!(2), ["threadz", "contextSize"]),
+        ("isa", json!("x99"), ["x99", "avx2"]),
+        ("head", json!("x99"), ["head", "auto or full"]),
+        ("speculation", json!("x99"), ["speculation", "auto or off"]),
+    ] {
+        let mut open = json!({ "op": "open", "path": DEMO });
+        open[option] = given;
+        let (code, message) = refused(&mut host, open);
+        assert_eq!(code, "INVALID_ARGUMENT");
+        assert!(names.iter().all(|name| message.contains(name)), "{message}");
+    }
     let mut host = opened();
-    assert_eq!(
-        refused(
-            &mut host,
-            json!({ "op": "generate", "text": "" , "raw": true, "maxTokens": 0 })
-        )
-        .0,
-        "INVALID_ARGUMENT"
-    );
+    for call in [
+        json!({ "op": "generate", "text": "" , "raw": true, "maxTokens": 0 }),
+        json!({ "op": "generate", "text": "a", "contextOverflow": "x99" }),
+        json!({ "op": "generate", "messages": "no JSON" }),
+        json!({ "op": "generate", "messages": "[]", "variables": "[]" }),
+        json!({ "op": "generate", "text": "a", "responseFormat": "{}" }),
+    ] {
+        assert_eq!(refused(&mut host, call).0, "INVALID_ARGUMENT");
+    }
     ask(&mut host, &json!({ "op": "selfTest", "thorough": true })).unwrap();
 }

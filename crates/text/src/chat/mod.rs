@@ -59,6 +59,23 @@ pub struct RenderOptions {
     pub now: Option<SystemTime>,
 }
 
+impl RenderOptions {
+    /// With the variables of a JSON object. Tools may be among them: the default template shows them then, never one named `tool_use`.
+    ///
+    /// # Errors
+    /// A text that is no JSON object.
+    pub fn from_json(
+        add_generation_prompt: bool,
+        variables: &str,
+    ) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            add_generation_prompt,
+            extra: serde_json::from_str(variables)?,
+            ..Self::default()
+        })
+    }
+}
+
 /// A model's chat template: Jinja source with the helpers that transformers offers.
 ///
 /// A template comes with a model file and is not trusted: it cannot read files, and rendering stops with an error when it
