@@ -4,33 +4,12 @@ use std::borrow::Cow;
 
 use llm_format::{Dtype, Tensor};
 use llm_kernels::{Compute, DenseMatrix, DenseType, encode_rows};
+use llm_model::dense_type;
 
 use crate::error::ConvertError;
 
 /// Bytes of numbers that are converted at a time.
 const PIECE_BYTES: usize = 16 << 20;
-
-/// The kernels' name of a type.
-pub(crate) fn dense_type(dtype: Dtype) -> Option<DenseType> {
-    Some(match dtype {
-        Dtype::F32 => DenseType::F32,
-        Dtype::F16 => DenseType::F16,
-        Dtype::Bf16 => DenseType::Bf16,
-        Dtype::Q8_0 => DenseType::Q8_0,
-        Dtype::Q4_0 => DenseType::Q4_0,
-        Dtype::Q4_1 => DenseType::Q4_1,
-        Dtype::Q5_0 => DenseType::Q5_0,
-        Dtype::Q5_1 => DenseType::Q5_1,
-        Dtype::Q2K => DenseType::Q2K,
-        Dtype::Q3K => DenseType::Q3K,
-        Dtype::Q4K => DenseType::Q4K,
-        Dtype::Q5K => DenseType::Q5K,
-        Dtype::Q6K => DenseType::Q6K,
-        Dtype::Tq1_0 => DenseType::Tq1_0,
-        Dtype::Tq2_0 => DenseType::Tq2_0,
-        _ => return None,
-    })
-}
 
 /// The files' name of a type.
 pub(crate) fn file_type(dtype: DenseType) -> Dtype {

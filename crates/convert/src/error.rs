@@ -74,3 +74,13 @@ pub enum ConvertError {
     #[error("the conversion was cancelled")]
     Cancelled,
 }
+
+impl ConvertError {
+    /// A tensor that cannot be written.
+    pub(crate) fn tensor(name: &str, why: impl Into<String>) -> Self {
+        Self::Unsupported {
+            what: format!("tensor `{name}`"),
+            why: why.into(),
+        }
+    }
+}

@@ -4,10 +4,10 @@ use llm_format::{Dtype, KernelShape, ModelFile, TensorPlan};
 use llm_kernels::{Compute, TlTiles};
 use llm_model::{
     Blueprint, Container, I2sOrder, LoadOptions, ProjectionKind, Role, RopePairing, RopeScaling,
-    Target, Weight,
+    Target, Weight, dense_type,
 };
 
-use crate::dense::{dense_type, file_type};
+use crate::dense::file_type;
 use crate::error::ConvertError;
 use crate::options::{ConvertOptions, OutputType};
 use crate::tiles;
@@ -269,10 +269,10 @@ impl Plan {
                 .blueprint
                 .weight(role, request.compute, request.load)?
         else {
-            return Err(ConvertError::Unsupported {
-                what: format!("tensor `{}`", request.blueprint.name(role)),
-                why: "it is no norm".to_owned(),
-            });
+            return Err(ConvertError::tensor(
+                &request.blueprint.name(role),
+                "it is no norm",
+            ));
         };
         let offset = match role {
             Role::InputNorm(..) => 0.0,

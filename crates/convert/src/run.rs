@@ -14,9 +14,11 @@ use llm_kernels::{
     write_hf, write_i2s, write_i2s_arm, write_iq1_bn, write_iq2_bn, write_tiles, write_tl1,
     write_tl2, write_tq1_0, write_tq2_0,
 };
-use llm_model::{Blueprint, Container, EXACT_SCALES_KEYS, I2sOrder, LoadOptions, Role, Weight};
+use llm_model::{
+    Blueprint, Container, EXACT_SCALES_KEYS, I2sOrder, LoadOptions, Role, Weight, dense_type,
+};
 
-use crate::dense::{dense_type, paired_rows, write_matrix};
+use crate::dense::{paired_rows, write_matrix};
 use crate::error::ConvertError;
 use crate::options::{ConvertOptions, OutputType};
 use crate::output::Output;
@@ -107,26 +109,10 @@ pub fn convert(
             total: total(&tensors),
         },
     };
-    let mut architecture = plan.target.architecture.to_owned();
-    match container {
-        Container::Gguf => {
-            let header = gguf::metadata(&request, &mut plan)?;
-            architecture.clone_from(&header.architecture);
-            let out = BufWriter::with_capacity(BUFFER, output.create_file()?);
-            let writer = GgufWriter::new(out, &header.pairs, &tensors);
-            let writer = writer.map_err(|source| job.failed(source))?;
-            job.write_gguf(writer, &plan)?;
-        }
-        Container::Folder => {
-            output.create_folder()?;
-            folder::write_files(&request, &plan, output.partial())?;
-            let path = output.partial().join("model.safetensors");
-            let out = File::create_new(path).map_err(|source| output.failed(source))?;
-            let writer = SafetensorsWriter::new(BufWriter::with_capacity(BUFFER, out), &tensors);
-            let writer = writer.map_err(|source| job.failed(source))?;
-            job.write_folder(writer, &plan)?;
-        }
-    }
+    let architecture = match container {
+        Container::Gguf => job.write_gguf(&mut plan, &tensors)?,
+        Container::Folder => job.write_folder(&plan, &tensors)?,
+    };
     let bytes = job.state.total;
     let path = output.commit()?;
     Ok(Converted {
@@ -190,29 +176,39 @@ impl Job<'_> {
         }
     }
 
+    /// Writes a GGUF file; returns the architecture that it names.
     fn write_gguf(
         &mut self,
-        mut writer: GgufWriter<BufWriter<File>>,
-        plan: &Plan,
-    ) -> Result<(), ConvertError> {
+        plan: &mut Plan,
+        tensors: &[TensorPlan],
+    ) -> Result<String, ConvertError> {
+        let header = gguf::metadata(self.request, plan)?;
+        let out = BufWriter::with_capacity(BUFFER, self.output.create_file()?);
+        let writer = GgufWriter::new(out, &header.pairs, tensors);
+        let mut writer = writer.map_err(|source| self.failed(source))?;
         self.write_steps(plan, &mut |name, bytes| writer.write(name, bytes))?;
         let scales = std::mem::take(&mut self.scales);
-        writer
-            .finish(&[(EXACT_SCALES_KEYS[1], scales)])
-            .map(drop)
-            .map_err(|source| self.failed(source))
+        let finished = writer.finish(&[(EXACT_SCALES_KEYS[1], scales)]);
+        finished.map_err(|source| self.failed(source))?;
+        Ok(header.architecture)
     }
 
+    /// Writes a Hugging Face folder; returns the architecture that it names.
     fn write_folder(
         &mut self,
-        mut writer: SafetensorsWriter<BufWriter<File>>,
         plan: &Plan,
-    ) -> Result<(), ConvertError> {
+        tensors: &[TensorPlan],
+    ) -> Result<String, ConvertError> {
+        self.output.create_folder()?;
+        folder::write_files(self.request, plan, self.output.partial())?;
+        let path = self.output.partial().join("model.safetensors");
+        let out = File::create_new(path).map_err(|source| self.output.failed(source))?;
+        let out = BufWriter::with_capacity(BUFFER, out);
+        let mut writer =
+            SafetensorsWriter::new(out, tensors).map_err(|source| self.failed(source))?;
         self.write_steps(plan, &mut |name, bytes| writer.write(name, bytes))?;
-        writer
-            .finish()
-            .map(drop)
-            .map_err(|source| self.failed(source))
+        writer.finish().map_err(|source| self.failed(source))?;
+        Ok(plan.target.architecture.to_owned())
     }
 
     fn write_steps(&mut self, plan: &Plan, sink: &mut Sink<'_>) -> Result<(), ConvertError> {
@@ -292,11 +288,10 @@ impl Job<'_> {
                 rounded(compute, &tensor)?
             }
             Weight::Dense { .. } | Weight::Norm(_) => {
-                return Err(ConvertError::Unsupported {
-                    what: format!("tensor `{}`", blueprint.name(role)),
-                    why: "its blocks have several scales, so that it is not ternary as a whole"
-                        .to_owned(),
-                });
+                return Err(ConvertError::tensor(
+                    &blueprint.name(role),
+                    "its blocks have several scales, so that it is not ternary as a whole",
+                ));
             }
         };
         let named = |source| ConvertError::Weights {
@@ -338,17 +333,17 @@ impl Job<'_> {
         let (tensor, scale) = match blueprint.weight(role, compute, load)? {
             Weight::Dense { tensor, scale } => (tensor, scale),
             Weight::Norm(_) | Weight::Ternary(_) => {
-                return Err(ConvertError::Unsupported {
-                    what: format!("tensor `{}`", blueprint.name(role)),
-                    why: "it is no dense matrix".to_owned(),
-                });
+                return Err(ConvertError::tensor(
+                    &blueprint.name(role),
+                    "it is no dense matrix",
+                ));
             }
         };
         if scale != 1.0 {
-            return Err(ConvertError::Unsupported {
-                what: format!("tensor `{}`", tensor.name),
-                why: "it is dense, with a scale in a tensor beside it".to_owned(),
-            });
+            return Err(ConvertError::tensor(
+                &tensor.name,
+                "it is dense, with a scale in a tensor beside it",
+            ));
         }
         let head_dim = blueprint.config().head_dim;
         let order = adjacent.map(|adjacent| paired_rows(tensor.shape[0], head_dim, adjacent));
@@ -361,10 +356,7 @@ impl Job<'_> {
 /// A dense matrix rounded to a ternary one.
 fn rounded(compute: &Compute, tensor: &Tensor) -> Result<TernaryMatrix, ConvertError> {
     let (Some(dtype), &[rows, cols]) = (dense_type(tensor.dtype), tensor.shape.as_slice()) else {
-        return Err(ConvertError::Unsupported {
-            what: format!("tensor `{}`", tensor.name),
-            why: "it is no dense matrix".to_owned(),
-        });
+        return Err(ConvertError::tensor(&tensor.name, "it is no dense matrix"));
     };
     let packed = pack_master(compute, rows, cols, dtype, &tensor.bytes);
     packed.map_err(|source| ConvertError::Weights {

@@ -4,10 +4,12 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use llm_kernels::{Compute, DenseMatrix, DenseType, TernaryMatrix, encode_rows, reorder_rows};
-use llm_model::{Blueprint, I2sOrder, LoadOptions, ProjectionKind, Role, RopePairing, Weight};
+use llm_model::{
+    Blueprint, I2sOrder, LoadOptions, ProjectionKind, Role, RopePairing, Weight, dense_type,
+};
 use serde::Serialize;
 
-use crate::dense::{dense_type, paired_rows};
+use crate::dense::paired_rows;
 use crate::error::ConvertError;
 use crate::run::{Progress, compute, kernel_shapes};
 
@@ -222,10 +224,10 @@ fn values(
         Weight::Dense { tensor, scale } => {
             let (Some(dtype), &[all, cols]) = (dense_type(tensor.dtype), tensor.shape.as_slice())
             else {
-                return Err(ConvertError::Unsupported {
-                    what: format!("tensor `{}`", tensor.name),
-                    why: format!("{} holds no numbers that can be compared", tensor.dtype),
-                });
+                return Err(ConvertError::tensor(
+                    &tensor.name,
+                    format!("{} holds no numbers that can be compared", tensor.dtype),
+                ));
             };
             let matrix = DenseMatrix::new(all, cols, dtype, &tensor.bytes)?;
             let order = folder_order(blueprint, role);

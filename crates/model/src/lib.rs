@@ -41,7 +41,7 @@ use llm_kernels::{Compute, RopeBlock};
 
 use linear::ProjectScratch;
 
-pub use weights::{EXACT_SCALES_KEYS, I2S_ARM_KEY, TILES_KEY};
+pub use weights::{EXACT_SCALES_KEYS, I2S_ARM_KEY, TILES_KEY, dense_type};
 
 /// A loaded model: weights and the way through them.
 pub trait Model: Send + Sync {

@@ -318,7 +318,8 @@ fn expect_shape(tensor: &Tensor, expected: &[usize]) -> Result<(), ModelError> {
 }
 
 /// The kernels' name of a file type, `None` for those that are no dense weights.
-fn dense_type(dtype: Dtype) -> Option<DenseType> {
+#[must_use]
+pub fn dense_type(dtype: Dtype) -> Option<DenseType> {
     Some(match dtype {
         Dtype::F32 => DenseType::F32,
         Dtype::F16 => DenseType::F16,
