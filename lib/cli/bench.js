@@ -1,15 +1,15 @@
 // llm-router bench: how fast a model reads and writes on this machine.
+import { toCount, UsageError } from './arguments.js';
 import { withInterrupt } from './interrupt.js';
-import { loadModel, MODEL_FLAGS } from './model-options.js';
+import { LOAD_FLAGS, loadModel } from './model-options.js';
 import { bytes } from './terminal.js';
 
 export const usage = 'MODEL';
 export const about = `Measures how fast a model reads a prompt and writes an answer, alone and with several answers side by side: medians of several runs. The
 text makes no sense; what it costs is what any text costs. Energy is told where the machine has the counters.`;
 export const operands = { least: 1 };
-const FROM_MODEL = ['quant-type', 'revision', 'offline', 'threads', 'context-size', 'isa'];
 export const options = {
-  ...Object.fromEntries(FROM_MODEL.map((name) => [name, MODEL_FLAGS[name]])),
+  ...LOAD_FLAGS,
   prompt: { type: 'string', short: 'p', value: 'N', default: '512', about: 'tokens of the prompt (default: 512)' },
   'max-tokens': { type: 'string', short: 'n', value: 'N', default: '128', about: 'tokens of an answer (default: 128)' },
   streams: { type: 'string', short: 's', value: 'N', default: '8', about: 'answers side by side in the last measurement; 1 leaves it out (default: 8)' },
@@ -23,12 +23,6 @@ export const examples = [
 ];
 
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
-
-function count(name, text) {
-  const number = Number(text);
-  if (Number.isInteger(number) && number >= 1 && number <= 1_000_000) return number;
-  throw Object.assign(new Error(`--${name} takes a whole number from 1 to 1000000; "${text}" was given`), { code: 'ERR_PARSE_ARGS_NUMBER' });
-}
 
 /** A prompt of about so many tokens, another one for each `salt`, so that nothing of an earlier run can be used again. */
 function promptOf(model, tokens, salt) {
@@ -78,13 +72,12 @@ function printReport({ model, measured, streams, prompt, answer, runs }, out) {
 }
 
 export async function run({ values, positionals: [source], out }) {
-  const [prompt, answer, streams, runs] = ['prompt', 'max-tokens', 'streams', 'runs'].map((name) => count(name, values[name]));
-  const loading = Object.fromEntries(FROM_MODEL.filter((name) => values[name] !== undefined).map((name) => [name, values[name]]));
+  const [prompt, answer, streams, runs] = ['prompt', 'max-tokens', 'streams', 'runs'].map((name) => toCount(name, values[name]));
   await withInterrupt(async (signal) => {
-    const { router, model } = await loadModel(source, loading, out, { signal });
+    const { router, model } = await loadModel(source, values, out, { signal });
     const info = model.info();
     if (prompt + answer > info.contextSize) {
-      throw Object.assign(new Error(`-p ${prompt} and -n ${answer} do not fit the context of ${info.contextSize} tokens`), { code: 'ERR_PARSE_ARGS_CONTEXT' });
+      throw new UsageError(`-p ${prompt} and -n ${answer} do not fit the context of ${info.contextSize} tokens`);
     }
     const measured = await measure(model, { prompt, answer, streams, runs, signal, out });
     const report = { model: info, prompt, answer, streams, runs, measured };

@@ -1,4 +1,5 @@
 // llm-router completions: scripts that teach a shell the commands and their options, made of the same tables as the help.
+import { UsageError } from './arguments.js';
 import { EXIT } from './exit-codes.js';
 
 export const usage = 'SHELL';
@@ -50,7 +51,7 @@ const SHELLS = { bash, zsh, fish };
 export async function run({ positionals: [shell], out }) {
   const { COMMANDS, loadCommand } = await import('./main.js');
   const script = Object.hasOwn(SHELLS, shell) ? SHELLS[shell] : undefined;
-  if (!script) throw Object.assign(new Error(`There are completions for ${Object.keys(SHELLS).join(', ')}; "${shell}" was given`), { code: 'ERR_PARSE_ARGS_SHELL' });
+  if (!script) throw new UsageError(`There are completions for ${Object.keys(SHELLS).join(', ')}; "${shell}" was given`);
   const commands = await Promise.all(Object.entries(COMMANDS).map(async ([name, line]) => ({ ...(await loadCommand(name)), line })));
   out.print(script(commands));
   return EXIT.ok;

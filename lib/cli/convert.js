@@ -1,5 +1,6 @@
 // llm-router convert: a model file becomes another one.
 import { convert } from '../convert.js';
+import { toNumber } from './arguments.js';
 import { withInterrupt } from './interrupt.js';
 import { bytes } from './terminal.js';
 
@@ -27,7 +28,7 @@ export const examples = [
 
 export async function run({ values, positionals: [input, output], out }) {
   const { type, threads, 'embedding-type': embeddingType, 'i2s-layout': i2sLayout, 'output-i2s-layout': outputI2sLayout, 'kernel-config': kernelConfig } = values;
-  const options = { type, embeddingType, i2sLayout, outputI2sLayout, kernelConfig, threads: threads === undefined ? undefined : Number(threads), onProgress: out.progress };
+  const options = { type, embeddingType, i2sLayout, outputI2sLayout, kernelConfig, threads: toNumber('threads', threads), onProgress: out.progress };
   const converted = await withInterrupt((signal) => convert(input, output, { ...options, signal }));
   out.endProgress();
   if (values.json) {

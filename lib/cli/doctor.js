@@ -8,6 +8,7 @@ import { hubSettings, isOffline } from '../hub.js';
 import { bytesPerToken, KNOWN_MODELS, memoryOf } from '../known-models.js';
 import { native } from '../native.js';
 import { bitnetDirs, huggingFaceCache, PACKAGE_ROOT } from '../paths.js';
+import { toCount } from './arguments.js';
 import { EXIT } from './exit-codes.js';
 import { bytes } from './terminal.js';
 
@@ -127,11 +128,8 @@ function printReport(report, out) {
 }
 
 export async function run({ values, out }) {
-  const threads = values.threads === undefined ? Math.max(1, Math.ceil(os.availableParallelism() / 2)) : Number(values.threads);
-  if (!Number.isInteger(threads) || threads < 1 || threads > 256) {
-    throw Object.assign(new Error(`--threads takes a whole number from 1 to 256; "${values.threads}" was given`), { code: 'ERR_PARSE_ARGS_NUMBER' });
-  }
-  const report = await examine(threads);
+  const halfOfAll = Math.max(1, Math.ceil(os.availableParallelism() / 2));
+  const report = await examine(toCount('threads', values.threads, 1, 256) ?? halfOfAll);
   if (values.json) out.json(report);
   else printReport(report, out);
   return report.problems.length > 0 ? EXIT.failed : EXIT.ok;

@@ -1,5 +1,6 @@
 // llm-router inspect: what a model file holds.
 import { inspect } from '../convert.js';
+import { toNumber } from './arguments.js';
 import { withInterrupt } from './interrupt.js';
 import { bytes } from './terminal.js';
 
@@ -47,7 +48,7 @@ function summary(found) {
 }
 
 export async function run({ values, positionals: [path], out }) {
-  const contextSize = values.context === undefined ? undefined : Number(values.context);
+  const contextSize = toNumber('context', values.context);
   const found = await withInterrupt((signal) => inspect(path, { contextSize, signal }));
   if (values.json) {
     out.json(found);

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { nearest } from '../options.js';
 import { PACKAGE_ROOT } from '../paths.js';
+import { UsageError } from './arguments.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { commandHelp, overview } from './help.js';
 import { terminal } from './terminal.js';
@@ -37,11 +38,6 @@ export const loadCommand = async (name) => {
   const command = await import(`./${name}.js`);
   return { ...command, name, options: { ...command.options, ...COMMON } };
 };
-
-/** An error of whoever typed the command. */
-class UsageError extends Error {
-  code = 'ERR_PARSE_ARGS_USAGE';
-}
 
 function read(command, args) {
   const options = Object.fromEntries(Object.entries(command.options).map(([name, { type, short, multiple, default: value }]) =>

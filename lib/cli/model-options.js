@@ -1,5 +1,6 @@
-// Flags that `run` and `chat` share: which model, how it runs, how tokens are chosen.
+// Flags of commands that load a model: which one, how it runs, how tokens are chosen.
 import { ISAS, QUANT_TYPES } from '../options.js';
+import { toNumber } from './arguments.js';
 
 /** flag -> option of the API and what it holds; one table for parsing, help and the call. */
 const TABLE = {
@@ -18,19 +19,19 @@ const TABLE = {
   seed: { option: 'seed', for: 'call', value: 'N', isNumber: true, about: 'the same seed gives the same answer' },
 };
 
+const rows = Object.entries(TABLE);
+const flags = (of) => Object.fromEntries(of.map(([flag, { short, value, about }]) => [flag, { type: value ? 'string' : 'boolean', short, value, about }]));
+
 /** For parseArgs and the help. */
-export const MODEL_FLAGS = Object.fromEntries(Object.entries(TABLE).map(([flag, { short, value, about }]) => [flag, { type: value ? 'string' : 'boolean', short, value, about }]));
+export const MODEL_FLAGS = flags(rows);
+
+/** Those of loading alone. */
+export const LOAD_FLAGS = flags(rows.filter(([, row]) => row.for === 'load'));
 
 /** What was given of one kind, by the names of the API, which checks the values. */
 export function optionsFor(kind, values) {
-  const rows = Object.entries(TABLE).filter(([flag, row]) => row.for === kind && values[flag] !== undefined);
-  return Object.fromEntries(rows.map(([flag, { option, isNumber }]) => [option, isNumber ? toNumber(flag, values[flag]) : values[flag]]));
-}
-
-function toNumber(flag, text) {
-  const number = Number(text);
-  if (text.trim() === '' || Number.isNaN(number)) throw Object.assign(new Error(`--${flag} takes a number; "${text}" was given`), { code: 'ERR_PARSE_ARGS_NUMBER' });
-  return number;
+  const given = rows.filter(([flag, row]) => row.for === kind && values[flag] !== undefined);
+  return Object.fromEntries(given.map(([flag, { option, isNumber }]) => [option, isNumber ? toNumber(flag, values[flag]) : values[flag]]));
 }
 
 /** Loads the model of a command, with a bar while files arrive and weights are packed. */

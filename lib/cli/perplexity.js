@@ -1,10 +1,9 @@
 // llm-router perplexity: how well a model predicts a text.
 import { readFileSync } from 'node:fs';
 import { measurePerplexity } from '../perplexity.js';
+import { toCount, UsageError } from './arguments.js';
 import { withInterrupt } from './interrupt.js';
-import { loadModel, MODEL_FLAGS } from './model-options.js';
-
-const flags = (names) => Object.fromEntries(names.map((name) => [name, MODEL_FLAGS[name]]));
+import { LOAD_FLAGS, loadModel } from './model-options.js';
 
 export const usage = 'MODEL --file TEXT';
 export const about = `Tells how well a model predicts a text: its perplexity, with the interval in which it lies in 95 of 100 cases. The text is cut into windows
@@ -14,17 +13,14 @@ export const options = {
   file: { type: 'string', short: 'f', value: 'FILE', about: 'the text, UTF-8; - is standard input' },
   window: { type: 'string', short: 'w', value: 'N', about: 'tokens of a window (default: 512, or the context if that is less)' },
   state: { type: 'string', value: 'FILE', about: 'keeps how far it is, to go on from there' },
-  ...flags(['quant-type', 'revision', 'offline', 'threads', 'isa']),
+  ...LOAD_FLAGS,
   json: { type: 'boolean', about: 'one line of JSON: perplexity, low, high, nll, tokens' },
 };
 export const examples = ['llm-router perplexity model.gguf --file wiki.test.raw', 'llm-router perplexity model.gguf --file wiki.test.raw --window 2048 --state half-way.json'];
 
-const usageError = (message) => Object.assign(new Error(message), { code: 'ERR_PARSE_ARGS_USAGE' });
-
 export async function run({ values, positionals: [source], out }) {
-  if (values.file === undefined) throw usageError('perplexity needs a text: --file FILE');
-  const window = values.window === undefined ? undefined : Number(values.window);
-  if (window !== undefined && !(Number.isInteger(window) && window >= 2)) throw usageError(`--window takes a number from 2 on; "${values.window}" was given`);
+  if (values.file === undefined) throw new UsageError('perplexity needs a text: --file FILE');
+  const window = toCount('window', values.window, 2);
   const text = readFileSync(values.file === '-' ? 0 : values.file, 'utf8');
   await withInterrupt(async (signal) => {
     const { router, model } = await loadModel(source, values, out, { signal });

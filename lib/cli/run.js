@@ -1,5 +1,6 @@
 // llm-router run: one prompt, one answer.
 import { text } from 'node:stream/consumers';
+import { UsageError } from './arguments.js';
 import { withInterrupt } from './interrupt.js';
 import { loadModel, MODEL_FLAGS, optionsFor } from './model-options.js';
 
@@ -23,7 +24,7 @@ export const examples = [
 
 async function promptOf(given) {
   if (given !== undefined && given !== '-') return given;
-  if (process.stdin.isTTY) throw Object.assign(new Error('run needs a prompt: llm-router run MODEL "PROMPT"'), { code: 'ERR_PARSE_ARGS_PROMPT' });
+  if (process.stdin.isTTY) throw new UsageError('run needs a prompt: llm-router run MODEL "PROMPT"');
   return (await text(process.stdin)).trim();
 }
 
