@@ -183,6 +183,10 @@ export class BaseLoader extends EventEmitter {
   supportsFormat(format: string): boolean;
   /** What its models can do, and the formats that it loads. */
   getCapabilities(): { streaming: boolean; quantization: boolean; gpu: boolean; formats: string[] };
+  /** The whole answer of the model that was loaded last. */
+  generate(prompt: Prompt, options?: object): Promise<unknown>;
+  /** The same as it is made. */
+  stream(prompt: Prompt, options?: object): AsyncIterable<unknown> | Promise<AsyncIterable<unknown>>;
   /** Unloads the model that was loaded last. */
   unload(): Promise<unknown>;
 }
@@ -237,9 +241,7 @@ export class MockLoader extends BaseLoader implements Loader {
   load(source: string, options?: object): Promise<LoadedModel>;
   /** The same as one object. */
   load(spec: object): Promise<LoadedModel>;
-  /** Answers a prompt: a text, or an object with one. */
-  generate(prompt: Prompt, options?: object): Promise<unknown>;
-  /** The same word by word. */
+  /** The answer word by word. */
   stream(prompt: Prompt, options?: object): AsyncIterable<string>;
   /** Whether the source is one of its own: `mock://…`. */
   canLoad(source: unknown): boolean;

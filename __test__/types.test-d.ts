@@ -109,3 +109,10 @@ await conversation.send('What time is it?', { tools: [tool], toolChoice: { funct
 void formed.toolCalls?.map(({ id, function: { name } }) => [id, name]);
 // @ts-expect-error -- a regular expression needs its pattern
 await model.generate('x', { responseFormat: { type: 'regex' } });
+
+import { BitNetLoader as BrowserLoader, LLMRouter as BrowserRouter, clearModelCache } from 'llm-runner-router/browser';
+const inBrowser = await new BrowserRouter().load(new Blob([]), { revision: 'main' });
+same<Awaited<ReturnType<typeof inBrowser.tokenize>>, number[]>(true);
+void [(await new BrowserLoader({ offline: true }).load('demo')).id, await clearModelCache()];
+// @ts-expect-error -- a page has one thread
+await new BrowserRouter().load('demo', { threads: 2 });

@@ -161,6 +161,16 @@ export function warnOnce(message, code) {
   process.emitWarning(message, { type: 'LLMRouterWarning', code });
 }
 
+/** Warns of what a model was loaded with and cannot have, but works without. */
+export function warnOfLimits({ gpuLayers, contextSize }, info) {
+  if (gpuLayers > 0) {
+    warnOnce(`gpuLayers ${gpuLayers} was asked for, but there is no GPU back-end: the model runs on the CPU`, 'LLM_ROUTER_NO_GPU');
+  }
+  if (contextSize > info.contextSize) {
+    warnOnce(`contextSize ${contextSize} was asked for, but the model was made for ${info.contextLength} tokens: that is used`, 'LLM_ROUTER_CONTEXT_SIZE');
+  }
+}
+
 /** Edit distance, for "did you mean". */
 function distance(a, b) {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);

@@ -34,6 +34,16 @@ export class BaseLoader extends EventEmitter {
     return this.model;
   }
 
+  /** The whole answer of the model that was loaded last. */
+  async generate(prompt, options) {
+    return this.requireModel().generate(prompt, options);
+  }
+
+  /** The same as it is made. */
+  stream(prompt, options) {
+    return this.requireModel().stream(prompt, options);
+  }
+
   async unload() {
     const { model } = this;
     this.model = null;

@@ -10,7 +10,7 @@ import { cancellable, downloadModel, hubSettings, isOffline } from '../lib/hub.j
 import { KNOWN_MODELS } from '../lib/known-models.js';
 import { BitNetModel, pick, SAMPLING_OPTIONS } from '../lib/model.js';
 import { isNativeAvailable, native } from '../lib/native.js';
-import { QUANT_TYPES, readOptions, warnOnce } from '../lib/options.js';
+import { QUANT_TYPES, readOptions, warnOfLimits } from '../lib/options.js';
 import { bitnetDirs, convertedModels, DEMO_MODEL, huggingFaceCache, isaFromEnvironment, PACKAGE_ROOT } from '../lib/paths.js';
 import { loadSpec, resolveFormat } from '../lib/source.js';
 import { BaseLoader } from './BaseLoader.js';
@@ -22,16 +22,6 @@ const nameOf = (source) => source.split(/[\\/]/).filter(Boolean).pop()?.replace(
 function loadingError(error) {
   if (!(error instanceof ModelError) || error instanceof AbortError || error.code.startsWith('INVALID_')) return error;
   return new ModelError(`Failed to load BitNet model: ${error.message}`, error.code, error.details, { cause: error.cause ?? error });
-}
-
-/** What was asked for and is not to be had, but does not keep the model from working. */
-function warnOfLimits({ gpuLayers, contextSize }, info) {
-  if (gpuLayers > 0) {
-    warnOnce(`gpuLayers ${gpuLayers} was asked for, but there is no GPU back-end: the model runs on the CPU`, 'LLM_ROUTER_NO_GPU');
-  }
-  if (contextSize > info.contextSize) {
-    warnOnce(`contextSize ${contextSize} was asked for, but the model was made for ${info.contextLength} tokens: that is used`, 'LLM_ROUTER_CONTEXT_SIZE');
-  }
 }
 
 /** Loads ternary and ordinary models, each independent of the others; generate() and stream() use the one loaded last. */
@@ -128,10 +118,6 @@ export class BitNetLoader extends BaseLoader {
     const model = this.requireModel();
     const result = await model.generate(prompt, options);
     return { ...result, raw: result.text, config: model.config };
-  }
-
-  stream(prompt, options) {
-    return this.requireModel().stream(prompt, options);
   }
 
   async unload() {

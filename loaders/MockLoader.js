@@ -86,14 +86,6 @@ export class MockLoader extends BaseLoader {
     return model;
   }
 
-  async generate(prompt, options) {
-    return this.requireModel().generate(prompt, options);
-  }
-
-  stream(prompt, options) {
-    return this.requireModel().stream(prompt, options);
-  }
-
   canLoad(source) {
     const text = typeof source === 'string' ? source : String(source?.source ?? '');
     return text.startsWith('mock:') || MockLoader.extensions.some((extension) => text.endsWith(extension));

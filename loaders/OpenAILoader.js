@@ -52,14 +52,6 @@ export class OpenAILoader extends BaseLoader {
     return { baseURL, apiKeyEnv: apiKeyEnv ?? (named === undefined ? 'OPENAI_API_KEY' : undefined) };
   }
 
-  async generate(prompt, options) {
-    return this.requireModel().generate(prompt, options);
-  }
-
-  stream(prompt, options) {
-    return this.requireModel().stream(prompt, options);
-  }
-
   getCapabilities() {
     return { ...super.getCapabilities(), streaming: true };
   }

@@ -204,11 +204,37 @@ test('what cannot be in a browser is refused with the reason', async () => {
     [{ source: '/another.gguf', offline: true }, 'MODEL_NOT_FOUND', /not in the cache/],
     [{ source: '/README.md' }, 'MODEL_NOT_FOUND', /README\.md\/config\.json/],
     [{ source: '/testdata/oracle/gguf/bitnet-2b4t.I2_S.gguf', isa: 'avx2' }, 'ISA_UNAVAILABLE', /avx2/],
+    [{ source: 'demo', revision: 'main' }, 'INVALID_ARGUMENT', /revision is for models of the hub/],
   ]) {
     const { code: got, message } = await refusal(spec);
     assert.equal(got, code, message);
     assert.match(message, words);
   }
+});
+
+test('a loader refuses folders and builds, and answers with the model that it loaded last', async () => {
+  const seen = await inPage(async ({ BitNetLoader }, options) => {
+    const refusals = ['bitnetPath', 'autoBuild'].map((name) => {
+      try { return new BitNetLoader({ [name]: name === 'autoBuild' || '/somewhere' }); } catch ({ code, message }) { return `${code} ${message}`; }
+    });
+    const loader = new BitNetLoader();
+    const model = await loader.load('demo');
+    const whole = await loader.generate('What is BitNet?', options);
+    let streamed = '';
+    for await (const piece of loader.stream('What is BitNet?', options)) streamed += piece;
+    const kept = await model.saveContext([{ role: 'user', content: 'Hi' }], 'a.context').catch(({ code }) => code);
+    const read = await model.loadContext('a.context').catch(({ code }) => code);
+    const ids = await model.tokenize('Hello there');
+    const perplexities = [await model.perplexity('Hello there'), await model.perplexity(ids)].map(({ perplexity }) => perplexity);
+    await loader.unload();
+    return { refusals, raw: whole.raw, streamed, kept, read, perplexities };
+  }, GREEDY);
+  assert.match(seen.refusals[0], /^INVALID_ARGUMENT Option bitnetPath/);
+  assert.match(seen.refusals[1], /^INVALID_ARGUMENT Option autoBuild/);
+  assert.match(seen.raw, /BitNet/);
+  assert.equal(seen.streamed, seen.raw);
+  assert.deepEqual([seen.kept, seen.read], ['IO_ERROR', 'IO_ERROR']);
+  assert.ok(seen.perplexities[0] > 1 && seen.perplexities[0] === seen.perplexities[1]);
 });
 
 test('the example page loads the demo, answers, and stops', async () => {

@@ -1,8 +1,9 @@
 // Loads models with the engine in a web worker: takes the place of loaders/BitNetLoader.js in a browser.
 import { AbortError, awaitNative, callNative, ModelError } from '../errors.js';
 import { BitNetModel, pick, SAMPLING_OPTIONS } from '../model.js';
-import { readFlags, readOptions, show, warnOnce } from '../options.js';
+import { readFlags, readOptions, warnOfLimits } from '../options.js';
 import { checkChat, checkIds, checkText, toJson } from '../prompt.js';
+import { show } from '../show.js';
 import { loadSpec, resolveFormat } from '../source.js';
 import { BaseLoader } from '../../loaders/BaseLoader.js';
 import { openEngine } from './native.js';
@@ -16,6 +17,7 @@ const MODULE_BYTES = 2 ** 32;
 
 /** Options that have no meaning where models come by an address. */
 const NOT_HERE = {
+  bitnetPath: 'pages have no folders',
   autoBuild: 'the engine is part of the package',
   quantType: 'name the file that you want',
   cacheDir: 'nothing is converted here',
@@ -23,17 +25,30 @@ const NOT_HERE = {
   kernelConfig: 'convert the file with convert() first',
 };
 
+function refuseWhatIsNotHere(given) {
+  for (const [option, reason] of Object.entries(NOT_HERE)) {
+    if (given[option] !== undefined) throw new ModelError(`Option ${option} cannot be used in a browser: ${reason}`, 'INVALID_ARGUMENT', { option });
+  }
+  return given;
+}
+
 const isBlob = (value) => value instanceof Blob;
+
+const HUB_ID = /^[\w-][\w.-]*\/[\w-][\w.-]*$/;
 
 /** What the worker fetches: a file or folder by its address, files that the user has chosen, `demo`, or a Hugging Face id. */
 function place(source, revision) {
+  const isOnHub = typeof source === 'string' && HUB_ID.test(source);
+  if (revision !== undefined && !isOnHub) {
+    throw new ModelError(`Option revision is for models of the hub (owner/name); ${show(source)} is none`, 'INVALID_ARGUMENT', { option: 'revision' });
+  }
   if (isBlob(source)) return { blobs: [source] };
   if (Array.isArray(source) && source.length > 0 && source.every(isBlob)) return { blobs: source };
   if (typeof source !== 'string' || source === '') {
     throw new ModelError(`Option source is an address, a model id, "demo", a File or an array of Files; ${show(source)} was given`, 'INVALID_ARGUMENT', { option: 'source' });
   }
   if (source === 'demo') return { url: DEMO };
-  if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(source)) return { url: `${HUB}/${source}/resolve/${encodeURIComponent(revision ?? 'main')}/` };
+  if (isOnHub) return { url: `${HUB}/${source}/resolve/${encodeURIComponent(revision ?? 'main')}/` };
   return { url: new URL(source, document.baseURI).href };
 }
 
@@ -74,18 +89,15 @@ export class BitNetLoader extends BaseLoader {
   supportedFormats = ['.gguf', 'bitnet', 'gguf'];
   #loads = 0;
 
-  constructor({ bitnetPath, ...options } = {}) {
-    super(readOptions(options, 'loader'));
-    if (bitnetPath !== undefined) throw new ModelError('Option bitnetPath cannot be used in a browser: pages have no folders', 'INVALID_ARGUMENT', { option: 'bitnetPath' });
+  constructor(options) {
+    super(refuseWhatIsNotHere(readOptions(options, 'loader')));
   }
 
   async load(source, options, { maxBytes } = {}) {
     const startedAt = performance.now();
     const spec = isBlob(source) || Array.isArray(source) ? { ...options, source } : loadSpec(source, options);
     const given = readOptions({ ...spec, source: 'checked below' }, 'load');
-    for (const [option, reason] of Object.entries(NOT_HERE)) {
-      if (given[option] !== undefined) throw new ModelError(`Option ${option} cannot be used in a browser: ${reason}`, 'INVALID_ARGUMENT', { option });
-    }
+    refuseWhatIsNotHere(given);
     if (given.threads > 1) throw new ModelError('Option threads: in a browser a model computes on one thread', 'INVALID_ARGUMENT', { option: 'threads' });
     const asked = isBlob(spec.source) || Array.isArray(spec.source) ? spec.source : resolveFormat(spec).source;
     const engine = await this.#open(place(asked, given.revision), given, maxBytes);
@@ -112,8 +124,7 @@ export class BitNetLoader extends BaseLoader {
 
   #modelOf(engine, given, source, startedAt) {
     const info = callNative(() => engine.info());
-    if (given.gpuLayers > 0) warnOnce(`gpuLayers ${given.gpuLayers} was asked for, but there is no GPU back-end: the model runs on the CPU`, 'LLM_ROUTER_NO_GPU');
-    if (given.contextSize > info.contextSize) warnOnce(`contextSize ${given.contextSize} was asked for, but the model was made for ${info.contextLength} tokens: that is used`, 'LLM_ROUTER_CONTEXT_SIZE');
+    warnOfLimits(given, info);
     this.#loads += 1;
     const name = given.name ?? nameOf(source);
     const id = given.id ?? `${name}-${crypto.randomUUID().slice(0, 8)}`;
@@ -126,10 +137,6 @@ export class BitNetLoader extends BaseLoader {
     const model = this.requireModel();
     const result = await model.generate(prompt, options);
     return { ...result, raw: result.text, config: model.config };
-  }
-
-  stream(prompt, options) {
-    return this.requireModel().stream(prompt, options);
   }
 
   getCapabilities() {

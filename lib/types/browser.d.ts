@@ -1,4 +1,5 @@
 // Public types of llm-runner-router/browser: what is otherwise than in index.d.ts.
+import { BaseLoader } from '../../index.js';
 import type { BitNetModel, ChatMessage, LLMRouter as NodeRouter, LoadOptions, RegisterOptions, RouterOptions } from '../../index.js';
 
 export { AbortError, BaseLoader, Chat, LlmError, MockLoader, ModelError, OpenAILoader, TextStream } from '../../index.js';
@@ -21,6 +22,16 @@ export interface BrowserModel extends Omit<BitNetModel, 'tokenize' | 'detokenize
   detokenize(ids: Iterable<number>, options?: { skipSpecial?: boolean }): Promise<string>;
   /** Further keys reach the template: `tools`, `documents`, ... */
   applyChatTemplate(messages: ChatMessage[], options?: { addGenerationPrompt?: boolean; [key: string]: unknown }): Promise<string>;
+}
+
+/** Loads models; generate() and stream() use the one loaded last. */
+export class BitNetLoader extends BaseLoader {
+  /** `offline`: fetch nothing. @default false */
+  constructor(options?: { offline?: boolean });
+  /** Fetches a model, or takes it from the cache of the browser, and loads it into a web worker. */
+  load(source: BrowserSource, options?: BrowserLoadOptions): Promise<BrowserModel>;
+  /** The same as one object; several files make a folder. */
+  load(spec: BrowserLoadOptions & { source: BrowserSource | readonly Blob[] }): Promise<BrowserModel>;
 }
 
 /** Loads models and sends each call to one of them. */
