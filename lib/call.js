@@ -1,6 +1,7 @@
 // The call shapes of a router, and what of a call's options is for the router itself.
 import { ModelError } from './errors.js';
-import { isMessages, readOptions, show, splitOptions } from './options.js';
+import { isMessages, readOptions, splitOptions } from './options.js';
+import { show } from './show.js';
 
 const isModel = (value) => value !== null && typeof value === 'object' && typeof value.generate === 'function';
 const isPrompt = (value) => typeof value === 'string' || isMessages(value);

@@ -4,8 +4,9 @@ import { readFile, rename, writeFile } from 'node:fs/promises';
 import { readCallOptions } from './call.js';
 import { ToolLoop } from './tool-loop.js';
 import { ModelError } from './errors.js';
-import { isMessages, readFlags, show } from './options.js';
+import { isMessages, readFlags } from './options.js';
 import { StreamAttempt } from './router/attempt.js';
+import { show } from './show.js';
 import { TextStream } from './stream.js';
 import { readTools } from './tools.js';
 

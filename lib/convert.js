@@ -2,9 +2,10 @@
 import { awaitNative, callNative, ModelError } from './errors.js';
 import { cancellable } from './hub.js';
 import { native } from './native.js';
-import { readOptions, show } from './options.js';
+import { readOptions } from './options.js';
 import { measurePerplexity } from './perplexity.js';
 import { isUrl, withHeaders } from './remote-header.js';
+import { show } from './show.js';
 
 function checkPath(value, name) {
   if (typeof value === 'string' && value !== '') return value;

@@ -1,6 +1,6 @@
 // One answer out of the answers of several models. Pure functions of texts and weights.
 import { ModelError } from './errors.js';
-import { show } from './options.js';
+import { show } from './show.js';
 
 /** Texts that differ in case, spacing or punctuation only are one answer. */
 const normalize = (text) => text.toLowerCase().normalize('NFKC').replace(/[^\p{L}\p{N}]+/gu, ' ').trim();

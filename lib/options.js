@@ -192,8 +192,6 @@ export function nearest(given, names) {
   return ranked.length > 0 && ranked[0][0] <= limit ? ranked[0][1] : undefined;
 }
 
-export { show };
-
 /** What the row accepts, in words. */
 export function allowed(row) {
   if (row.values) return `one of ${row.values.map((value) => JSON.stringify(value)).join(', ')}`;

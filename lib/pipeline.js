@@ -1,6 +1,6 @@
 // One call on the models of a plan: the stages before and after it, the response cache, the deadline.
 import { ModelError } from './errors.js';
-import { show } from './options.js';
+import { show } from './show.js';
 import { foreignPrompt } from './router/attempt.js';
 import { Ledger } from './router/ledger.js';
 import { Run } from './router/run.js';

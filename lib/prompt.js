@@ -1,10 +1,11 @@
 // From what a caller gives (text, messages, a system prompt, kept turns) to what the engine takes.
 import { ModelError } from './errors.js';
-import { isMessages, show } from './options.js';
+import { isMessages } from './options.js';
+import { show } from './show.js';
 import { plainMessages, templateMessages } from './tools.js';
 
 /** Stop strings of the plain transcript below: the model must not speak for the user. */
-export const TRANSCRIPT_STOP = ['\nUser:'];
+const TRANSCRIPT_STOP = ['\nUser:'];
 
 /** Refuses what is neither text nor messages. */
 export function checkPrompt(prompt) {

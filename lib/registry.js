@@ -1,7 +1,7 @@
 // Which models and which loaders a router has, and the list of models on the disk when one is asked for.
 import { EventEmitter } from 'node:events';
 import { ModelError } from './errors.js';
-import { show } from './options.js';
+import { show } from './show.js';
 import { readSaved, writeSaved } from './registry-file.js';
 
 /** Models by id and loaders by format; holds at most `maxModels`, the least recently used one goes first. */

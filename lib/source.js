@@ -1,6 +1,6 @@
 // What `load()` was given: a source, and the loader that it belongs to.
 import { ModelError } from './errors.js';
-import { show } from './options.js';
+import { show } from './show.js';
 
 /** Prefix of a source -> loader; the prefix is not part of the source. `C:\x` is a path, so one letter is no prefix. */
 const PREFIXES = { bitnet: 'bitnet', local: 'bitnet', file: 'bitnet', hf: 'bitnet', huggingface: 'bitnet', mock: 'mock', openai: 'openai', ollama: 'ollama' };

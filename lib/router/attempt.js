@@ -5,7 +5,7 @@ import { fillTemplate } from '../prompt.js';
 import { TextStream } from '../stream.js';
 
 /** The result of any model with the members that ours have. */
-export function completeResult(result, model, latency) {
+function completeResult(result, model, latency) {
   const own = typeof result === 'string' ? { text: result } : (result ?? {});
   const text = own.text ?? own.choices?.[0]?.message?.content ?? own.choices?.[0]?.text ?? '';
   const tokens = own.tokens ?? own.usage?.completionTokens ?? own.usage?.completion_tokens ?? 0;

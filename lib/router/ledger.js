@@ -9,7 +9,7 @@ const DEFAULTS = { maxConcurrent: 64, maxQueue: 256, breakerFailures: 5, breaker
 const OF_THE_CALLER = /^(INVALID_ARGUMENT|INVALID_OPTION|ABORTED|TIMEOUT|CONTEXT_OVERFLOW|TEMPLATE_FAILED|TOKENIZER_FAILED|QUEUE_FULL|MODEL_NOT_LOADED)$/;
 
 /** True when an error counts against the model. */
-export const isFault = (error) => !OF_THE_CALLER.test(error?.code ?? '');
+const isFault = (error) => !OF_THE_CALLER.test(error?.code ?? '');
 
 class Record {
   declared = {};

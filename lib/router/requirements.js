@@ -1,6 +1,7 @@
 // What a call demands of the model that answers it, whatever the strategy: candidates without it are not considered.
 import { ModelError } from '../errors.js';
-import { nearest, show } from '../options.js';
+import { nearest } from '../options.js';
+import { show } from '../show.js';
 import { supports } from './strategies.js';
 
 /** No text has more characters to a token than this for long: a prompt above it certainly does not fit. */

@@ -1,7 +1,8 @@
 // Which model answers a call, and which ones if that fails.
 import { EventEmitter } from 'node:events';
 import { ModelError } from '../errors.js';
-import { nearest, show } from '../options.js';
+import { nearest } from '../options.js';
+import { show } from '../show.js';
 import { Ledger } from './ledger.js';
 import { lengthOf, readRequirements, unfit } from './requirements.js';
 import { STRATEGIES } from './strategies.js';

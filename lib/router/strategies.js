@@ -10,7 +10,7 @@ function assumedQuality(parameters) {
   return Math.min(1, Math.max(0, (Math.log10(parameters) - 6) / 6));
 }
 
-export const qualityOf = (candidate) => candidate.quality ?? assumedQuality(candidate.parameters);
+const qualityOf = (candidate) => candidate.quality ?? assumedQuality(candidate.parameters);
 
 /** Price of the call in the currency of the price list; local models cost nothing unless they were given a price. */
 export const costOf = ({ price }, { promptTokens, maxTokens }) => (promptTokens * price.input + maxTokens * price.output) / 1e6;

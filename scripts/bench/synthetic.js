@@ -20,7 +20,7 @@ const ECHO = { layers: 1 / 64, deviation: 0.05, sampling: { do_sample: true, tem
 const VERSION = 1;
 
 /** Where synthetic models are kept. */
-export const cacheFolder = () => path.join(ownCache(), 'bench');
+const cacheFolder = () => path.join(ownCache(), 'bench');
 
 /** The upper half of the bits of an f32, rounded to even: a bf16. */
 function bf16(value) {

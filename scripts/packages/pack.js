@@ -57,7 +57,7 @@ export function packPlatform(platform, dist, engine = platformBinary(platform)) 
 }
 
 /** Throws where a package has more bytes than it may. */
-export function checkSize({ name, size, unpackedSize, files }, limit) {
+function checkSize({ name, size, unpackedSize, files }, limit) {
   if (unpackedSize > limit) throw new Error(`${name} has ${unpackedSize} bytes; ${limit} are the limit`);
   say(`${name}: ${(size / 1e6).toFixed(2)} MB packed, ${(unpackedSize / 1e6).toFixed(2)} MB unpacked, ${files.length} files`);
 }

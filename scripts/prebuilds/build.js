@@ -58,7 +58,7 @@ function compile(platform) {
 }
 
 /** Builds, checks and places the engine of a platform. */
-export function buildPrebuild(platform) {
+function buildPrebuild(platform) {
   if (!BUILT_HERE.includes(platform)) throw new Error(`"${platform}" cannot be built here; these can: ${BUILT_HERE.join(', ')}`);
   const onLinux = PLATFORMS[platform].os === 'linux';
   const built = onLinux ? crossCompile(platform) : compile(platform);
