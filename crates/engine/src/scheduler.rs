@@ -38,6 +38,10 @@ const MAX_RUNNING: usize = 16;
 const PATIENCE: usize = 20;
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// Pauses that a request without room waits for readers that hold up all that runs. Then it may try: one who reads only when this
+/// request is served would wait for ever.
+const PATIENCE_WITH_READERS: usize = 2000;
+
 /// What the engine's thread works with.
 pub(crate) struct Scheduler {
     model: Arc<dyn Model>,
@@ -62,6 +66,8 @@ pub(crate) struct Scheduler {
     position_bytes: f64,
     /// Rounds in a row that have found the budget exceeded with nothing left to give up.
     rounds_over: usize,
+    /// Rounds in a row in which a request had no room and readers held up all that runs.
+    rounds_held_up: usize,
 }
 
 impl Scheduler {
@@ -93,6 +99,7 @@ impl Scheduler {
             accounted: 0,
             position_bytes: f64::INFINITY,
             rounds_over: 0,
+            rounds_held_up: 0,
         }
     }
 
@@ -241,13 +248,11 @@ impl Scheduler {
 
     /// Starts waiting requests while there is room.
     fn admit(&mut self) {
-        let ready = |running: &[Sequence]| running.iter().filter(|s| s.is_ready()).count();
-        while ready(&self.running) < MAX_RUNNING {
+        while self.ready() < MAX_RUNNING {
             let Some(request) = self.waiting.front() else {
                 return;
             };
-            // Where none goes on it may try: nobody else would make room.
-            if ready(&self.running) > 0 && !self.has_room_for(request) {
+            if !self.has_room_for(request) && !self.is_stuck() {
                 return;
             }
             let Some(request) = self.waiting.pop_front() else {
@@ -258,6 +263,25 @@ impl Scheduler {
             self.running
                 .push(Sequence::new(request, cache, &self.tokenizer));
         }
+    }
+
+    /// Sequences whose readers are not behind.
+    fn ready(&self) -> usize {
+        self.running.iter().filter(|s| s.is_ready()).count()
+    }
+
+    /// Whether nothing that runs will make room: nothing runs, or all of it has waited long enough for its readers.
+    fn is_stuck(&mut self) -> bool {
+        if self.running.is_empty() || self.ready() > 0 {
+            self.rounds_held_up = 0;
+            return self.running.is_empty();
+        }
+        self.rounds_held_up += 1;
+        if self.rounds_held_up < PATIENCE_WITH_READERS {
+            std::thread::sleep(PAUSE);
+            return false;
+        }
+        true
     }
 
     /// Whether `request` and all that run may grow to their full length within the budget.

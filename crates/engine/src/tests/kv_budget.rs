@@ -80,3 +80,34 @@ fn requests_wait_where_the_budget_is_nearly_full_and_all_are_served() {
         assert_eq!(answer.collect_blocking().unwrap().1.token_ids.len(), 54);
     }
 }
+
+#[test]
+fn a_request_waits_for_a_reader_who_is_only_slow() {
+    let budget = KvBudget::default();
+    let engine = engine(&budget);
+    budget.set_limit(4 * cache_block_bytes());
+    assert!(
+        run(&engine, request("x", 1)).is_ok(),
+        "to know what a block takes"
+    );
+    let slow = engine.generate(request("a", 4)).unwrap();
+    let next = engine.generate(request("b", 3)).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert_eq!(slow.collect_blocking().unwrap().1.token_ids.len(), 246);
+    assert_eq!(next.collect_blocking().unwrap().1.token_ids.len(), 182);
+}
+
+#[test]
+fn a_request_does_not_wait_for_ever_for_one_who_does_not_read() {
+    let budget = KvBudget::default();
+    let engine = engine(&budget);
+    budget.set_limit(4 * cache_block_bytes());
+    assert!(
+        run(&engine, request("x", 1)).is_ok(),
+        "to know what a block takes"
+    );
+    let unread = engine.generate(request("a", 4)).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert_eq!(run(&engine, request("b", 1)).unwrap(), 54);
+    drop(unread);
+}
