@@ -52,7 +52,9 @@ export function installedProject({ platform = platformName(), engine = addonPath
   const env = bareEnvironment();
   const { os, cpu, libc } = PLATFORMS[platform];
   const machine = [`--os=${os}`, `--cpu=${cpu}`, ...(libc ? [`--libc=${libc}`] : [])];
-  const options = ['--offline', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', ...machine];
+  // npm goes by the C library that it runs on itself, whatever it is told.
+  const force = platform === platformName() ? [] : ['--force'];
+  const options = ['--offline', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error', ...machine, ...force];
   runIn(project, env, [process.execPath, npmProgram(), 'install', ...options, ...tarballs]);
   cpSync(path.join(ROOT, '__test__', 'programs'), project, { recursive: true });
   guideModels(project);
