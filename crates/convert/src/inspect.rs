@@ -172,7 +172,7 @@ pub fn inspect(path: &Path, context: Option<usize>) -> Result<Inspection, Conver
         tensors,
         context_size,
         memory: Memory {
-            weights_bytes: resident_bound(&file),
+            weights_bytes: resident_bound(&file, kernels),
             mapped_bytes: bytes - counts.ternary_bytes,
             kv_bytes: blueprint
                 .as_ref()

@@ -105,7 +105,7 @@ pub(crate) fn load(
     let mut report = |phase, done, total| progress(LoadProgress { phase, done, total });
     report(LoadPhase::Open, 0, 0);
     let file = llm_format::open(path)?;
-    let needed = llm_model::resident_bound(&file);
+    let needed = llm_model::resident_bound(&file, compute.kernels());
     if let Some(limit) = config.max_bytes.filter(|&limit| needed > limit) {
         return Err(EngineError::OverBudget { needed, limit });
     }

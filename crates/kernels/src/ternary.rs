@@ -74,6 +74,16 @@ pub struct TernaryMatrix {
 }
 
 impl TernaryMatrix {
+    /// Bytes that a matrix of `rows` x `cols` takes where `kernels` multiply it.
+    #[must_use]
+    pub fn bytes_of(kernels: Kernels, rows: usize, cols: usize) -> u64 {
+        let lines = Packing::of(kernels, cols).stored_lines(cols.div_ceil(LINE_INPUTS));
+        let panels = rows.div_ceil(PANEL_ROWS) as u64;
+        panels
+            .saturating_mul(lines as u64)
+            .saturating_mul(size_of::<Line>() as u64)
+    }
+
     /// `lines`: all panels in order, with codes 0 to 2 only, packed as [`Packing::of`] says.
     pub(crate) fn new(
         rows: usize,
