@@ -8,6 +8,7 @@ use crate::coarse::input::Input;
 use crate::coarse::{BLOCK_INPUTS, BLOCK_LINES, COARSE_TILE, FINE_INPUTS, PanelBounds};
 use crate::compute::Activation;
 use crate::kv_read::{ColumnRows, KeyTile};
+use crate::pack::gather::{self, PanelSource};
 use crate::ternary::{
     LINE_INPUTS, MAX_CODED_COLS, MAX_TRIT_ROWS, PANEL_ROWS, PANEL_TILE, TOKEN_TILE,
 };
@@ -254,6 +255,23 @@ impl Kernels {
         let coded = trits::coded_lines(two_bits.len());
         assert_eq!(out.len(), coded, "panels of unequal lengths");
         trit_dispatch!(self, encode_trits(two_bits, out), trits::encode);
+    }
+
+    /// [`gather::gather_lines`].
+    pub(crate) fn gather_lines(self, source: PanelSource<'_>, out: &mut [Line]) -> bool {
+        let row = source.order.row_bytes(out.len());
+        assert!(
+            row <= source.stride && source.bytes.len() >= (PANEL_ROWS - 1) * source.stride + row,
+            "rows too short for their lines"
+        );
+        match self.isa() {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a `Kernels` of these exists only where detection found their features.
+            Isa::Avx512Vnni | Isa::Avx512Vbmi => unsafe {
+                crate::x86_64::avx512_vnni::gather_lines(source, out)
+            },
+            _ => gather::gather_lines(source, out),
+        }
     }
 
     /// [`portable::coarse_tile`].

@@ -3,6 +3,7 @@
 //! Every packer makes, for a row and a line, one u32: byte `j` holds the codes of the inputs `4 g + j` in bits `2g`. A panel
 //! line is those words of its 16 rows. Where the kernels want weights of 1.6 bits, a panel's lines are coded once all are there.
 
+pub(crate) mod gather;
 mod hf;
 mod i2s;
 mod i2s_arm;
@@ -27,7 +28,8 @@ pub use write::{write_hf, write_i2s, write_tq1_0, write_tq2_0};
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::aligned::fill_parts;
+use self::gather::PanelSource;
+use crate::aligned::{Line, fill_parts};
 use crate::ternary::{LINE_INPUTS, MAX_COLS, PANEL_ROWS, Packing, ZERO_LINE};
 use crate::{Compute, KernelError, TernaryMatrix};
 
@@ -49,17 +51,28 @@ where
     F: Fn(usize, &mut [u8]) + Sync,
 {
     pack_rows(compute, rows, cols, scale, |row, buffer, words| {
-        buffer.clear();
-        buffer.resize(cols.next_multiple_of(LINE_INPUTS), 1);
-        codes(row, &mut buffer[..cols]);
-        if buffer.iter().any(|&code| code > 2) {
-            return Err(KernelError::InvalidCode { row });
-        }
-        for (word, codes) in words.iter_mut().zip(buffer.as_chunks::<LINE_INPUTS>().0) {
-            *word = line_word(u128::from_le_bytes(*codes));
-        }
-        Ok(())
+        words_of_codes(row, cols, buffer, words, &codes)
     })
+}
+
+/// The words of a row of `cols` inputs whose codes `codes(row, out)` writes.
+fn words_of_codes(
+    row: usize,
+    cols: usize,
+    buffer: &mut Vec<u8>,
+    words: &mut [u32],
+    codes: impl Fn(usize, &mut [u8]),
+) -> Result<(), KernelError> {
+    buffer.clear();
+    buffer.resize(cols.next_multiple_of(LINE_INPUTS), 1);
+    codes(row, &mut buffer[..cols]);
+    if buffer.iter().any(|&code| code > 2) {
+        return Err(KernelError::InvalidCode { row });
+    }
+    for (word, codes) in words.iter_mut().zip(buffer.as_chunks::<LINE_INPUTS>().0) {
+        *word = line_word(u128::from_le_bytes(*codes));
+    }
+    Ok(())
 }
 
 /// A matrix whose row `i` is the row `order[i]` of another.
@@ -107,7 +120,34 @@ fn pack_rows<F>(
 where
     F: Fn(usize, &mut Vec<u8>, &mut [u32]) -> Result<(), KernelError> + Sync,
 {
+    pack_panels(compute, rows, cols, scale, |_| None, words)
+}
+
+/// Packs panel by panel where `source(first)` knows the rows from there on in the file, and there is no code 3 among them; else
+/// row by row like [`pack_rows`].
+fn pack_panels<'a, F>(
+    compute: &Compute,
+    rows: usize,
+    cols: usize,
+    scale: f32,
+    source: impl Fn(usize) -> Option<PanelSource<'a>> + Sync,
+    words: F,
+) -> Result<TernaryMatrix, KernelError>
+where
+    F: Fn(usize, &mut Vec<u8>, &mut [u32]) -> Result<(), KernelError> + Sync,
+{
     check(rows, cols, scale)?;
+    let by_rows = |first: usize, out: &mut [Line]| {
+        let (mut buffer, mut row_words) = (Vec::new(), vec![0_u32; out.len()]);
+        out.fill(ZERO_LINE);
+        for row in first..rows.min(first + PANEL_ROWS) {
+            words(row, &mut buffer, &mut row_words).map_err(|error| (row, error))?;
+            for (line, word) in out.iter_mut().zip(&row_words) {
+                line.0.as_chunks_mut::<4>().0[row - first] = word.to_le_bytes();
+            }
+        }
+        Ok(())
+    };
     let lines = cols.div_ceil(LINE_INPUTS);
     let packing = Packing::of(compute.kernels(), cols);
     let failure = FirstFailure::default();
@@ -117,18 +157,17 @@ where
         packing.stored_lines(lines),
         ZERO_LINE,
         |panel, stored| {
-            let (mut buffer, mut row_words) = (Vec::new(), vec![0_u32; lines]);
             let mut two_bits = vec![ZERO_LINE; lines];
             let out = &mut two_bits;
             let first = panel * PANEL_ROWS;
-            for row in first..rows.min(first + PANEL_ROWS) {
-                if let Err(error) = words(row, &mut buffer, &mut row_words) {
-                    failure.keep(row, error);
-                    return;
-                }
-                for (line, word) in out.iter_mut().zip(&row_words) {
-                    line.0.as_chunks_mut::<4>().0[row - first] = word.to_le_bytes();
-                }
+            let whole = (first + PANEL_ROWS <= rows)
+                .then(|| source(first))
+                .flatten();
+            if whole.is_none_or(|whole| compute.kernels().gather_lines(whole, out))
+                && let Err((row, error)) = by_rows(first, out)
+            {
+                failure.keep(row, error);
+                return;
             }
             match packing {
                 Packing::TwoBits => stored.copy_from_slice(out),

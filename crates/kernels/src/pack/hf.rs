@@ -1,5 +1,6 @@
-use super::{ONES, check, check_length, check_multiple, line_word_of_halves, pack_rows};
-use crate::ternary::LINE_INPUTS;
+use super::gather::{CodeOrder, PanelSource};
+use super::{ONES, check, check_length, check_multiple, line_word_of_halves, pack_panels};
+use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
 use crate::{Compute, KernelError, TernaryMatrix};
 
 /// Packs the uint8 tensors of Hugging Face checkpoints: `[rows / 4][cols]` bytes, of which byte `[r][k]` holds the codes of the
@@ -17,7 +18,18 @@ pub fn pack_hf(
     check(rows, cols, scale)?;
     check_multiple("packed uint8", "rows", 4, rows)?;
     check_length("packed uint8 weights", rows / 4 * cols, bytes)?;
-    pack_rows(compute, rows, cols, scale, |row, _, words| {
+    let panel = |first: usize| {
+        let (quarter, source) = (first / (rows / 4), first % (rows / 4));
+        let is_whole = source + PANEL_ROWS <= rows / 4 && cols.is_multiple_of(LINE_INPUTS);
+        is_whole.then(|| PanelSource {
+            bytes: &bytes[source * cols..(source + PANEL_ROWS) * cols],
+            stride: cols,
+            order: CodeOrder::Plane {
+                shift: 2 * quarter as u32,
+            },
+        })
+    };
+    pack_panels(compute, rows, cols, scale, panel, |row, _, words| {
         let (quarter, source) = (row / (rows / 4), row % (rows / 4));
         let bytes = &bytes[source * cols..][..cols];
         let (chunks, tail) = bytes.as_chunks::<LINE_INPUTS>();

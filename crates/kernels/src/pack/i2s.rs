@@ -1,6 +1,7 @@
+use super::gather::{CodeOrder, PanelSource};
 use super::write::SCALE_TAIL;
-use super::{ONES, check, check_length, check_multiple, line_word, pack_rows};
-use crate::ternary::LINE_INPUTS;
+use super::{ONES, check, check_length, check_multiple, line_word, pack_panels};
+use crate::ternary::{LINE_INPUTS, PANEL_ROWS};
 use crate::{Compute, KernelError, TernaryMatrix};
 
 /// Packs I2_S: each 128 values of a row in 32 bytes, value `j` in byte `j % 32`, bits `7 - 2 (j / 32)` and below; one f32 scale
@@ -19,7 +20,14 @@ pub fn pack_i2s(
     check_length("I2_S weights", rows * cols / 4 + SCALE_TAIL, bytes)?;
     let (codes, tail) = bytes.split_at(rows * cols / 4);
     let scale = f32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
-    pack_rows(compute, rows, cols, scale, |row, _, words| {
+    let panel = |first: usize| {
+        Some(PanelSource {
+            bytes: &codes[first * cols / 4..(first + PANEL_ROWS) * cols / 4],
+            stride: cols / 4,
+            order: CodeOrder::Groups32,
+        })
+    };
+    pack_panels(compute, rows, cols, scale, panel, |row, _, words| {
         let bytes = &codes[row * cols / 4..][..cols / 4];
         let blocks = bytes.as_chunks::<32>().0;
         for (words, block) in words.as_chunks_mut::<8>().0.iter_mut().zip(blocks) {

@@ -1,5 +1,7 @@
+use super::gather::{CodeOrder, PanelSource};
 use super::write::{RowLayout, SCALE_TAIL, scale_tail, write_rows};
-use super::{check, check_length, check_multiple, pack_codes};
+use super::{check, check_length, check_multiple, pack_panels, words_of_codes};
+use crate::ternary::PANEL_ROWS;
 use crate::{Compute, KernelError, TernaryMatrix};
 
 /// Values of a block.
@@ -29,7 +31,7 @@ pub fn pack_i2s_arm(
     check_length("I2_S weights", rows * cols / 4 + SCALE_TAIL, bytes)?;
     let (packed, tail) = bytes.split_at(rows * cols / 4);
     let scale = f32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
-    pack_codes(compute, rows, cols, scale, |row, codes| {
+    let codes = |row: usize, codes: &mut [u8]| {
         let blocks = packed[row * cols / 4..][..cols / 4].chunks_exact(BLOCK_BYTES);
         for (block, codes) in blocks.zip(codes.chunks_exact_mut(BLOCK)) {
             for (group, codes) in codes.chunks_exact_mut(BLOCK_BYTES).enumerate() {
@@ -39,6 +41,16 @@ pub fn pack_i2s_arm(
                 }
             }
         }
+    };
+    let panel = |first: usize| {
+        Some(PanelSource {
+            bytes: &packed[first * cols / 4..(first + PANEL_ROWS) * cols / 4],
+            stride: cols / 4,
+            order: CodeOrder::Groups16,
+        })
+    };
+    pack_panels(compute, rows, cols, scale, panel, |row, buffer, words| {
+        words_of_codes(row, cols, buffer, words, codes)
     })
 }
 

@@ -4,10 +4,12 @@
 //! Needs AVX-512 F, BW and VNNI.
 
 mod coarse;
+mod gather;
 
 use std::arch::x86_64::*;
 
 pub(crate) use self::coarse::{coarse_tile, fine_sums};
+pub(crate) use self::gather::gather_lines;
 use super::avx2::fold_8;
 use crate::aligned::Line;
 use crate::dot::PREFETCH_BYTES;

@@ -96,6 +96,9 @@ fn hugging_face_bytes_become_the_rows_they_stand_for() {
         (64, 17),
         (76, 40),
         (128, 256),
+        // Panels at once: quarters of whole panels, and quarters with rows beside them.
+        (192, 48),
+        (144, 64),
     ] {
         let codes = random_codes(rows * cols, 1);
         let packed = pack_hf(&compute, rows, cols, 0.5, &encode_hf(&codes, rows, cols)).unwrap();
@@ -141,6 +144,27 @@ fn code_three_is_zero_in_i2s() {
         &[1; 128],
         2.0,
     );
+    // One of them within panels that are packed at once.
+    let mut codes = random_codes(48 * 256, 9);
+    codes[20 * 256 + 77] = 3;
+    let bytes = encode_i2s(&codes, 2.0);
+    codes[20 * 256 + 77] = 1;
+    assert_codes(
+        &pack_i2s(&two_threads(), 48, 256, &bytes).unwrap(),
+        &codes,
+        2.0,
+    );
+}
+
+#[test]
+fn code_three_is_told_by_its_row_among_panels_packed_at_once() {
+    let mut codes = random_codes(192 * 48, 10);
+    codes[100 * 48 + 47] = 3;
+    let packed = pack_hf(&two_threads(), 192, 48, 1.0, &encode_hf(&codes, 192, 48));
+    assert!(matches!(
+        packed.err(),
+        Some(KernelError::InvalidCode { row: 100 })
+    ));
 }
 
 #[test]
