@@ -1,9 +1,9 @@
 // Model files into other model files: the call, its options, and the commands around it.
 import assert from 'node:assert/strict';
-import { copyFileSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { BitNetLoader, convert, inspect, LLMRouter } from 'llm-runner-router';
+import { BitNetLoader, convert, inspect, LLMRouter, verify } from 'llm-runner-router';
 import { OPTIONS } from '../lib/options.js';
 import { ORACLE, ROOT, temporaryFolder } from './support/models.js';
 import { runNode } from './support/run.js';
@@ -29,6 +29,25 @@ test('a converted model gives the same logits, and its onProgress heard of every
   const last = reports.at(-1);
   assert.deepEqual([last.phase, last.loadedBytes, last.totalBytes], ['convert', made.bytes, made.bytes]);
   assert.deepEqual(await logits(output), await logits(FOLDER));
+});
+
+test('models are named as for load(): the demo model, and one of the cache by its id', async () => {
+  const demo = await inspect('demo');
+  assert.equal(demo.path, path.join(ROOT, 'demo', 'bitnet-demo'));
+  const home = temporaryFolder();
+  const snapshot = path.join(home, 'models--owner--name', 'snapshots', '0'.repeat(40));
+  cpSync(FOLDER, snapshot, { recursive: true });
+  const before = process.env.HF_HUB_CACHE;
+  process.env.HF_HUB_CACHE = home;
+  try {
+    const output = path.join(temporaryFolder(), 'model.gguf');
+    await convert('owner/name', output);
+    assert.equal((await verify('owner/name', output)).same, true);
+    await assert.rejects(convert('owner/other', `${output}.2`), { code: 'MODEL_NOT_FOUND', message: /llm-router pull owner\/other/ });
+  } finally {
+    if (before === undefined) delete process.env.HF_HUB_CACHE;
+    else process.env.HF_HUB_CACHE = before;
+  }
 });
 
 test('every type is written, read and gives the same logits', async () => {

@@ -17,7 +17,7 @@ const extra = {};
 /** Serves the files of the oracle, or others by name, by ranges. */
 const server = createServer((request, response) => {
   const { pathname } = new URL(request.url, 'http://x');
-  const file = extra[pathname] ?? path.join(ORACLE, pathname);
+  const file = extra[pathname] ?? path.join(ORACLE, pathname.replace('/resolve/main/', '/'));
   if (!existsSync(file) || statSync(file).isDirectory()) return void response.writeHead(404).end();
   const content = readFileSync(file);
   const range = knowsRanges && /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '');
@@ -54,6 +54,21 @@ test('folders on a server are looked into, sharded ones too', async () => {
     const remote = await inspect(`${base}/models/${name}`);
     const local = await inspect(path.join(ORACLE, 'models', name));
     assert.deepEqual({ ...remote, path: '' }, { ...local, path: '' }, name);
+  }
+});
+
+test('an id that is not on this machine is looked up on the hub, and one that is nowhere is told', async () => {
+  const before = process.env.HF_ENDPOINT;
+  process.env.HF_ENDPOINT = base;
+  try {
+    const remote = await inspect('models/bitnet-2b4t');
+    const local = await inspect(path.join(ORACLE, 'models', 'bitnet-2b4t'));
+    assert.deepEqual({ ...remote, path: '' }, { ...local, path: '' });
+    assert.equal(remote.path, 'models/bitnet-2b4t');
+    await assert.rejects(inspect('models/none'), { code: 'MODEL_NOT_FOUND', message: /^`models\/none` is neither a file or folder nor a model on this machine, and as an id: .*config\.json is missing/ });
+  } finally {
+    if (before === undefined) delete process.env.HF_ENDPOINT;
+    else process.env.HF_ENDPOINT = before;
   }
 });
 

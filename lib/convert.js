@@ -1,10 +1,13 @@
 // Model files into other model files, and what is in them.
+import { existsSync } from 'node:fs';
+import { listModels } from './cache.js';
 import { awaitNative, callNative, ModelError } from './errors.js';
 import { cancellable } from './hub.js';
 import { native } from './native.js';
 import { readOptions } from './options.js';
+import { DEMO_MODEL } from './paths.js';
 import { measurePerplexity } from './perplexity.js';
-import { isUrl, withHeaders } from './remote-header.js';
+import { isUrl, pageOf, withHeaders } from './remote-header.js';
 import { show } from './show.js';
 
 function checkPath(value, name) {
@@ -12,16 +15,34 @@ function checkPath(value, name) {
   throw new ModelError(`Invalid ${name}: ${show(value)} was given, a path is allowed`, 'INVALID_ARGUMENT', { option: name, given: value });
 }
 
+const looksLikeId = (place) => /^[\w.-]+\/[\w.-]+$/.test(place);
+
+/** Where the model lies that `value` names: its path, or as for load() the demo model or the id of one that is on this machine. */
+async function placeOf(value, name) {
+  const place = checkPath(value, name);
+  if (place === 'demo') return DEMO_MODEL;
+  if (isUrl(place) || existsSync(place)) return place;
+  const held = (await listModels()).find(({ id, complete }) => id === place && complete);
+  return held?.path ?? place;
+}
+
+/** The same of a model that is to be read whole. */
+async function modelAt(value, name) {
+  const place = await placeOf(value, name);
+  if (!looksLikeId(place) || existsSync(place)) return place;
+  throw new ModelError(`\`${place}\` is neither a file or folder nor a model on this machine. If it is an id, fetch it first: llm-router pull ${place}`, 'MODEL_NOT_FOUND', { path: place });
+}
+
 /**
  * Converts the model at `input` to a file or folder at `output`, where nothing may lie yet.
- * @param {string} input file or folder
+ * @param {string} input file, folder, `demo` or the id of a model on this machine
  * @param {string} output
  * @param {import('../index.js').ConvertOptions} [options]
  * @returns {Promise<import('../index.js').ConvertedModel>}
  */
 export async function convert(input, output, options) {
   const { type: outputType, signal, onProgress, ...rest } = readOptions(options, 'convert');
-  const call = { input: checkPath(input, 'input'), output: checkPath(output, 'output'), outputType, ...rest };
+  const call = { input: await modelAt(input, 'input'), output: checkPath(output, 'output'), outputType, ...rest };
   const startedAt = performance.now();
   const { outputType: type, ...converted } = await cancellable({ signal, onProgress }, (cancel, report) => native().convertModel(call, cancel, report));
   return { ...converted, type, seconds: (performance.now() - startedAt) / 1000 };
@@ -29,7 +50,7 @@ export async function convert(input, output, options) {
 
 /**
  * Tells what a model file holds, without loading it; of one on a server, without fetching its weights.
- * @param {string} path file, folder or URL
+ * @param {string} path file, folder, URL, `demo` or an id
  * @param {{ contextSize?: number, signal?: AbortSignal }} [options]
  * @returns {Promise<import('../index.js').Inspection>}
  */
@@ -37,8 +58,16 @@ export async function inspect(path, options) {
   const { contextSize, signal } = readOptions(options, 'inspect');
   const engine = callNative(native);
   const look = async (place) => JSON.parse(await awaitNative(() => engine.inspectModel(place, contextSize)));
-  if (!isUrl(checkPath(path, 'path'))) return look(path);
-  return { ...(await withHeaders(path, look, signal)), path };
+  const place = await placeOf(path, 'path');
+  const from = async (url) => ({ ...(await withHeaders(url, look, signal)), path: place });
+  if (isUrl(place)) return from(place);
+  if (!looksLikeId(place) || existsSync(place)) return look(place);
+  try {
+    return await from(pageOf(place));
+  } catch (error) {
+    if (!['DOWNLOAD_FAILED', 'MODEL_NOT_FOUND'].includes(error.code)) throw error;
+    throw new ModelError(`\`${place}\` is neither a file or folder nor a model on this machine, and as an id: ${error.message}`, error.code, { path: place }, { cause: error });
+  }
 }
 
 /** Sentences of the kinds that models see, for logits that are to be compared. */
@@ -90,10 +119,10 @@ async function compareLogits(sources, text, signal) {
  */
 export async function verify(first, second, options) {
   const { text = SAMPLE, logits: wanted = true, signal, onProgress, ...reading } = readOptions(options, 'verify');
-  const call = { first: checkPath(first, 'first'), second: checkPath(second, 'second'), ...reading };
+  const call = { first: await modelAt(first, 'first'), second: await modelAt(second, 'second'), ...reading };
   const found = JSON.parse(await cancellable({ signal, onProgress }, (cancel, report) => native().compareModels(call, cancel, report)));
   const { kernelConfig, firstI2sLayout, secondI2sLayout } = reading;
-  const sources = [{ source: first, i2sLayout: firstI2sLayout, kernelConfig }, { source: second, i2sLayout: secondI2sLayout, kernelConfig }];
+  const sources = [{ source: call.first, i2sLayout: firstI2sLayout, kernelConfig }, { source: call.second, i2sLayout: secondI2sLayout, kernelConfig }];
   const logits = wanted ? await compareLogits(sources, text, signal) : undefined;
   return { same: found.differences.length === 0 && (logits?.largest ?? 0) === 0, ...found, ...(logits && { logits }) };
 }
@@ -107,15 +136,16 @@ export async function verify(first, second, options) {
  */
 export async function quantize(input, output, options) {
   const { force = false, text = SAMPLE, type: outputType, signal, onProgress, ...rest } = readOptions(options, 'quantize');
-  const isTrained = (await inspect(input)).ternaryParameters > 0;
+  const place = await modelAt(input, 'input');
+  const isTrained = (await inspect(place)).ternaryParameters > 0;
   if (!isTrained && !force) {
     throw new ModelError(
       `${input} was not trained for ternary weights: rounding them would ruin it. \`force: true\` (--force) does so all the same and tells the damage`,
       'UNSUPPORTED_QUANT', { path: input },
     );
   }
-  const before = await perplexityOf(input, text, signal);
-  const call = { input: checkPath(input, 'input'), output: checkPath(output, 'output'), outputType, ternarize: true, ...rest };
+  const before = await perplexityOf(place, text, signal);
+  const call = { input: place, output: checkPath(output, 'output'), outputType, ternarize: true, ...rest };
   const { outputType: type, ...made } = await cancellable({ signal, onProgress }, (cancel, report) => native().convertModel(call, cancel, report));
   return { ...made, type, isTrained, before, after: await perplexityOf(output, text, signal) };
 }

@@ -15,6 +15,9 @@ const SETTINGS = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'gen
 
 export const isUrl = (source) => /^https?:\/\//i.test(source);
 
+/** The page of a model on the hub. */
+export const pageOf = (id) => new URL(`/${id}`, hubSettings().endpoint ?? DEFAULT_HUB).href;
+
 const failed = (url, why, cause) => new ModelError(`${url.host}${url.pathname} cannot be read: ${why}`, 'DOWNLOAD_FAILED', { url: url.href }, cause && { cause });
 
 /** One server's files. The token of the hub goes to the hub alone; fetch() leaves it away where a redirect leads elsewhere. */

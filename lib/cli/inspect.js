@@ -4,15 +4,15 @@ import { toNumber } from './arguments.js';
 import { withInterrupt } from './interrupt.js';
 import { bytes } from './terminal.js';
 
-export const usage = 'PATH|URL';
-export const about = 'Tells what a model file or folder holds, without loading it: architecture, tensors, memory, tokenizer, and whether it can be loaded. Of a model on a server only the headers are fetched.';
+export const usage = 'MODEL|URL';
+export const about = 'Tells what a model file or folder holds, without loading it: architecture, tensors, memory, tokenizer, and whether it can be loaded. Of a model that is not on this machine only the headers are fetched.';
 export const operands = { least: 1, most: 1 };
 export const options = {
   context: { type: 'string', short: 'c', value: 'TOKENS', about: 'context for which memory is counted (default: the limit of the model)' },
   tensors: { type: 'boolean', about: 'every tensor with its type and shape' },
   json: { type: 'boolean', about: 'one line of JSON with all of it' },
 };
-export const examples = ['llm-router inspect model.gguf', 'llm-router inspect ./BitNet-b1.58-2B-4T --context 2048', 'llm-router inspect https://huggingface.co/microsoft/bitnet-b1.58-2B-4T'];
+export const examples = ['llm-router inspect model.gguf', 'llm-router inspect ./BitNet-b1.58-2B-4T --context 2048', 'llm-router inspect microsoft/bitnet-b1.58-2B-4T'];
 
 const number = (n) => n.toLocaleString('en-US');
 

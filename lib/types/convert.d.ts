@@ -132,11 +132,14 @@ export interface Verification {
   logits?: { tokens: number; largest: number; sameTop: number; sameTokens: boolean };
 }
 
-/** Converts a model file or folder, streaming; the output is there whole or not at all. Gives the same logits, bit for bit. */
+/**
+ * Converts a model, streaming; the output is there whole or not at all. Gives the same logits, bit for bit. Models are files or folders here
+ * and below, `'demo'`, or ids of models that are on this machine.
+ */
 export function convert(input: string, output: string, options?: ConvertOptions): Promise<ConvertedModel>;
 /**
- * Tells what a model file or folder holds, without loading it. `path` may be the URL of a .gguf file, of a folder, or of a model's page: headers are
- * fetched by ranges, weights are not.
+ * Tells what a model file or folder holds, without loading it. `path` may also be the URL of a .gguf file, of a folder, or of a model's page, or the
+ * id of a model that is not here: headers are fetched by ranges, weights are not.
  */
 export function inspect(path: string, options?: { contextSize?: number; signal?: AbortSignal }): Promise<Inspection>;
 /** Rounds full-precision weights to ternary ones, and measures the perplexity before and after. A model not trained for it is refused without `force`. */
