@@ -1,6 +1,6 @@
 // Model files into other model files: the call, its options, and the commands around it.
 import assert from 'node:assert/strict';
-import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { BitNetLoader, convert, inspect, LLMRouter, verify } from 'llm-runner-router';
@@ -48,6 +48,16 @@ test('models are named as for load(): the demo model, and one of the cache by it
     if (before === undefined) delete process.env.HF_HUB_CACHE;
     else process.env.HF_HUB_CACHE = before;
   }
+});
+
+test('an architecture that is not known is named, with those that are and where to add one', async () => {
+  const folder = temporaryFolder();
+  cpSync(FOLDER, folder, { recursive: true });
+  const place = path.join(folder, 'config.json');
+  writeFileSync(place, readFileSync(place, 'utf8').replaceAll('BitNetForCausalLM', 'MambaForCausalLM'));
+  const refusal = /architecture `MambaForCausalLM` is not supported; supported are: BitNetForCausalLM, .*Where to add one: docs\/formats\.md/;
+  await assert.rejects(router.load(folder), { code: 'UNSUPPORTED_MODEL', message: refusal });
+  assert.match((await inspect(folder)).problem, refusal);
 });
 
 test('every type is written, read and gives the same logits', async () => {

@@ -6,7 +6,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum ModelError {
     /// The file names an architecture that no family here covers.
-    #[error("architecture `{architecture}` is not supported; supported are: {supported}")]
+    #[error(
+        "architecture `{architecture}` is not supported; supported are: {supported}. Where to add one: docs/formats.md, Models"
+    )]
     UnsupportedArchitecture {
         /// What the file says.
         architecture: String,
