@@ -39,7 +39,8 @@ async function runPeerTests([model, threads, list], isa) {
   const tests = list.split(',').map(readTest);
   if (!/^[1-9]\d*$/.test(threads)) throw new UsageError(`THREADS is a whole number; "${threads}" was given`);
   const { model: loaded } = await loadModel(sourceOf(model), { threads: Number(threads), isa });
-  await warmUp(loaded);
+  // As llama-bench does: with a prompt of the length that is measured.
+  await warmUp(loaded, Math.max(16, ...tests.map(({ prefill: tokens = 0 }) => tokens)));
   for (const [index, test] of tests.entries()) {
     const { tps } = test.prefill
       ? await prefill(loaded, test.prefill, 100 + index)

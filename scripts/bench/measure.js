@@ -54,7 +54,7 @@ export const firstToken = (model) => call(model, 'a', 1);
 export const kvBytesPerToken = (model) => model.info().memory.kvBytes / KV_BLOCK;
 
 /** Fills caches and buffers, so that the first measurement is like the others. */
-export const warmUp = (model) => call(model, promptOf(model, 16, 1), 4);
+export const warmUp = (model, tokens = 16) => call(model, promptOf(model, tokens, 1), 4);
 
 /** Prompt tokens a second: from the call to its first token. */
 export async function prefill(model, tokens, seed) {
