@@ -33,8 +33,10 @@ const parts = {
     ensureBuilt();
     runTests('__test__/full/browser.test.js');
   },
-  package() {
-    ensurePackages();
+  async package() {
+    // A package is checked whole, with what browsers get.
+    const { buildBrowser } = await import('./browser.js');
+    await buildBrowser();
     ensureBuilt();
     runTests('__test__/packages.test.js', '__test__/installed.test.js', '__test__/full/runtimes.test.js');
   },
