@@ -47,7 +47,8 @@ test('the main package has the demo and all that it imports, no engine, and few 
   assert.deepEqual(files.filter((name) => /\.node$|^(crates|src|__test__|testdata|npm|node_modules)\//.test(name)), []);
   for (const name of ['LICENSE', 'README.md', 'CHANGELOG.md', 'index.d.ts', 'demo/bitnet-demo/model.safetensors']) assert.ok(files.includes(name), name);
   const here = new Set(files);
-  for (const name of files.filter((file) => file.endsWith('.js'))) {
+  // What is bundled for browsers imports nothing; its comments name the files it was made of.
+  for (const name of files.filter((file) => file.endsWith('.js') && !file.startsWith('browser/'))) {
     for (const [, target] of readFileSync(path.join(ROOT, name), 'utf8').matchAll(/(?:from|import)\s*\(?'(\.[^']+)'/g)) {
       assert.ok(here.has(path.posix.join(path.posix.dirname(name), target)), `${name} imports ${target}, which is not packed`);
     }
