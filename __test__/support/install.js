@@ -24,7 +24,7 @@ export function bareEnvironment() {
 
 /** Runs a program of a project; returns its stdout, and throws with all that it said where it failed. */
 export function runIn(cwd, env, [program, ...args]) {
-  const { status, stdout, stderr, error } = spawnSync(program, args, { cwd, env, encoding: 'utf8', timeout: 600_000 });
+  const { status, stdout, stderr, error } = spawnSync(program, args, { cwd, env, encoding: 'utf8', timeout: 1_800_000 });
   if (error) throw error;
   if (status !== 0) throw new Error(`${[program, ...args].join(' ')} ended with ${status}:\n${stdout}${stderr}`);
   return stdout;
