@@ -49,6 +49,8 @@ test('--version is that of the package', async () => {
 test('wrong commands and options end with 2 and say what is meant', async () => {
   for (const [args, message] of [
     [['pul'], /did you mean "pull"/],
+    [['run', 'demo', '--temprature', '0', 'x'], /run has no option --temprature: did you mean --temperature\? llm-router run --help/],
+    [['run', 'demo', '-Z', 'x'], /run has no option -Z\. llm-router run --help/],
     [['run'], /run needs MODEL \[PROMPT\]/],
     [['run', 'demo', 'a', 'b'], /Quote a text with spaces/],
     [['list', 'x'], /takes no arguments/],

@@ -42,12 +42,24 @@ export const loadCommand = async (name) => {
 function read(command, args) {
   const options = Object.fromEntries(Object.entries(command.options).map(([name, { type, short, multiple, default: value }]) =>
     [name, { type, ...(short && { short }), ...(multiple && { multiple }), ...(value !== undefined && { default: value }) }]));
-  const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
+  const { values, positionals } = parse(args, options, command);
   if (values.help) return { values, positionals };
   const { least = 0, most = least } = command.operands ?? {};
   if (positionals.length < least) throw new UsageError(`${command.name} needs ${command.usage}`);
   if (positionals.length > most) throw new UsageError(`${command.name} takes ${most === 0 ? 'no arguments' : command.usage}; what is "${positionals[most]}"? Quote a text with spaces`);
   return { values, positionals };
+}
+
+/** What Node's parser reads; of an option that is none it says how to give an argument of that name, which nobody wants. */
+function parse(args, options, command) {
+  try {
+    return parseArgs({ args, options, allowPositionals: true });
+  } catch (error) {
+    const [, given] = (error.code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' && /'(-[^']*)'/.exec(error.message)) || [];
+    if (given === undefined) throw error;
+    const near = nearest(given.replace(/^-+/, ''), Object.keys(options));
+    throw new UsageError(`${command.name} has no option ${given}${near ? `: did you mean --${near}?` : '.'} llm-router ${command.name} --help lists them`);
+  }
 }
 
 const version = () => JSON.parse(readFileSync(path.join(PACKAGE_ROOT, 'package.json'), 'utf8')).version;
@@ -69,7 +81,7 @@ export async function main([name, ...args]) {
   try {
     if (!Object.hasOwn(COMMANDS, name)) {
       const near = nearest(name, Object.keys(COMMANDS));
-      throw new UsageError(`There is no command "${name}"${near ? `: did you mean "${near}"?` : ''} llm-router --help lists them`);
+      throw new UsageError(`There is no command "${name}"${near ? `: did you mean "${near}"?` : '.'} llm-router --help lists them`);
     }
     const command = await loadCommand(name);
     const { values, positionals } = read(command, args);
