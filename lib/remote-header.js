@@ -11,7 +11,7 @@ const MOST_BYTES = 256 << 20;
 const PATIENCE_MS = 30_000;
 const DEFAULT_HUB = 'https://huggingface.co';
 /** Files of a folder beside its weights; only the first must be there. */
-const SETTINGS = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'generation_config.json', 'chat_template.jinja'];
+const SETTINGS = ['config.json', 'tokenizer.json', 'tokenizer.model', 'added_tokens.json', 'tokenizer_config.json', 'generation_config.json', 'chat_template.jinja'];
 
 export const isUrl = (source) => /^https?:\/\//i.test(source);
 

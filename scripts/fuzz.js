@@ -10,7 +10,7 @@ const FUZZER = path.join(ROOT, 'fuzz', 'libfuzzer');
 const CORPUS = path.join(ROOT, 'fuzz', 'corpus');
 const FINDINGS = path.join(ROOT, 'fuzz', 'findings');
 
-const TARGETS = ['gguf', 'tiles', 'safetensors', 'index', 'config', 'generation_config', 'tokenizer', 'tokenizer_config', 'template', 'kernel_config'];
+const TARGETS = ['gguf', 'tiles', 'safetensors', 'index', 'config', 'generation_config', 'tokenizer', 'sentencepiece', 'tokenizer_config', 'template', 'kernel_config'];
 
 const HELP = `npm run fuzz -- [TARGET ...] [--seconds N] [--keep]
 

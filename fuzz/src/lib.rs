@@ -43,6 +43,8 @@ pub enum Target {
     GenerationConfig,
     /// `tokenizer.json`.
     Tokenizer,
+    /// `tokenizer.model`.
+    SentencePiece,
     /// `tokenizer_config.json`.
     TokenizerConfig,
     /// `chat_template.jinja`.
@@ -53,7 +55,7 @@ pub enum Target {
 
 impl Target {
     /// Every target.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Gguf,
         Self::Tiles,
         Self::Safetensors,
@@ -61,6 +63,7 @@ impl Target {
         Self::Config,
         Self::GenerationConfig,
         Self::Tokenizer,
+        Self::SentencePiece,
         Self::TokenizerConfig,
         Self::Template,
         Self::KernelConfig,
@@ -77,6 +80,7 @@ impl Target {
             Self::Config => "config",
             Self::GenerationConfig => "generation_config",
             Self::Tokenizer => "tokenizer",
+            Self::SentencePiece => "sentencepiece",
             Self::TokenizerConfig => "tokenizer_config",
             Self::Template => "template",
             Self::KernelConfig => "kernel_config",
@@ -98,6 +102,7 @@ impl Target {
             Self::Config => "config.json",
             Self::GenerationConfig => "generation_config.json",
             Self::Tokenizer => "tokenizer.json",
+            Self::SentencePiece => "tokenizer.model",
             Self::TokenizerConfig => "tokenizer_config.json",
             Self::Template => "chat_template.jinja",
             Self::KernelConfig => KERNEL_CONFIG,
@@ -133,6 +138,9 @@ impl Fixture {
             if source != "ok" {
                 fs::remove_file(folder.path().join("model.safetensors"))?;
                 copy_files(&seeds::malformed().join("dirs").join(source), folder.path())?;
+            }
+            if target == Target::SentencePiece {
+                fs::remove_file(folder.path().join("tokenizer.json"))?;
             }
         }
         Ok(Self { target, folder })

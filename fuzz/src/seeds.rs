@@ -28,6 +28,7 @@ pub fn seeds(target: Target) -> std::io::Result<Vec<Vec<u8>>> {
     match target {
         Target::Gguf => files.extend(files_in(&malformed().join("gguf"))?),
         Target::Tiles => {}
+        Target::SentencePiece => files.push(root().join("testdata/sentencepiece/tokenizer.model")),
         _ => files.extend(files_named(target.file())?),
     }
     let mut seeds = read_small(files)?;

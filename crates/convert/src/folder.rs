@@ -14,10 +14,11 @@ use crate::plan::{Content, Plan, Request};
 use crate::tokenizer::{self, pretty};
 
 /// Files that hold whatever the weights become.
-const COPIED: [&str; 9] = [
+const COPIED: [&str; 10] = [
     "generation_config.json",
     "tokenizer.json",
     "tokenizer.model",
+    "added_tokens.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",

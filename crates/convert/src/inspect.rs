@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use llm_format::{ModelFile, Tensor};
+use llm_format::{HfFolder, ModelFile, Tensor};
 use llm_kernels::Kernels;
 use llm_model::{Blueprint, ModelConfig, ProjectionKind, Role, resident_bound};
 use llm_text::TokenizerSpec;
@@ -94,7 +94,7 @@ pub struct Memory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenizerInfo {
-    /// `gpt2` or `llama` in GGUF, `tokenizer.json` in a folder.
+    /// `gpt2` or `llama` in GGUF, `tokenizer.json` or `tokenizer.model` in a folder.
     pub kind: String,
     /// How texts are cut before they are encoded, where GGUF says.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -284,11 +284,20 @@ fn tokenizer(file: &ModelFile) -> Option<TokenizerInfo> {
         ModelFile::Folder(folder) => {
             let tokenizer = llm_text::Tokenizer::from_folder(folder.path()).ok()?;
             Some(TokenizerInfo {
-                kind: "tokenizer.json".to_owned(),
+                kind: tokenizer_file(folder).to_owned(),
                 pre_tokenizer: None,
                 tokens: tokenizer.vocab_size(),
             })
         }
+    }
+}
+
+/// Older folders have SentencePiece's file alone.
+fn tokenizer_file(folder: &HfFolder) -> &'static str {
+    if folder.tokenizer_json().exists() {
+        "tokenizer.json"
+    } else {
+        "tokenizer.model"
     }
 }
 

@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
+/// The same of SentencePiece, in older folders.
+pub(crate) const SENTENCEPIECE: &str = "tokenizer.model";
 /// The weights, when they are one file.
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";
 /// Which shard holds what, when the weights are several files.
@@ -76,12 +78,13 @@ pub(crate) fn pick(folder: &Path, wanted: Wanted<'_>) -> Option<PathBuf> {
 
 /// Whether the Hugging Face weights of a folder are all there: a download may have been stopped.
 pub(crate) fn is_complete(folder: &Path) -> bool {
+    let has = |name: &str| folder.join(name).is_file();
+    let has_tokenizer = has(TOKENIZER) || has(SENTENCEPIECE);
     let Ok(index) = fs::read(folder.join(INDEX)) else {
-        return folder.join(TOKENIZER).is_file();
+        return has_tokenizer;
     };
     let shards = shards(&index).unwrap_or_default();
-    let has = |name: &str| folder.join(name).is_file();
-    has(TOKENIZER) && (has(SINGLE_FILE) || shards.iter().all(|shard| has(shard)))
+    has_tokenizer && (has(SINGLE_FILE) || shards.iter().all(|shard| has(shard)))
 }
 
 /// The shards that an index lists, sorted; `None` when it is none or when one has a name that leads out of the folder.

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use super::manifest::Manifest;
 use crate::error::HubError;
-use crate::folder::{self, CONFIG, Choice, INDEX, SINGLE_FILE, TOKENIZER, Wanted};
+use crate::folder::{self, CONFIG, Choice, INDEX, SENTENCEPIECE, SINGLE_FILE, TOKENIZER, Wanted};
 
 /// Files beside the weights that are read where they are there.
-const OPTIONAL: [&str; 7] = [
+const OPTIONAL: [&str; 8] = [
     "generation_config.json",
     "tokenizer_config.json",
+    "added_tokens.json",
     "special_tokens_map.json",
     "chat_template.jinja",
     "modules.json",
@@ -85,9 +86,15 @@ fn hugging_face(
     paths: &[&str],
     safetensors: &[String],
 ) -> Result<Selection, HubError> {
-    if !paths.contains(&TOKENIZER) {
-        return Err(nothing(manifest, format!("there is no {TOKENIZER}")));
-    }
+    let Some(tokenizer) = [TOKENIZER, SENTENCEPIECE]
+        .into_iter()
+        .find(|name| paths.contains(name))
+    else {
+        return Err(nothing(
+            manifest,
+            format!("there is no {TOKENIZER} and no {SENTENCEPIECE}"),
+        ));
+    };
     let weights = if paths.contains(&SINGLE_FILE) {
         Weights::Single(SINGLE_FILE.to_owned())
     } else if paths.contains(&INDEX) {
@@ -103,7 +110,7 @@ fn hugging_face(
     let is_module = |path: &&str| paths.contains(&"modules.json") && is_module_file(path);
     let optional = OPTIONAL.into_iter().filter(|name| paths.contains(name));
     let modules = paths.iter().copied().filter(is_module);
-    let settings = std::iter::once(TOKENIZER)
+    let settings = std::iter::once(tokenizer)
         .chain(optional)
         .chain(modules)
         .chain([CONFIG]);

@@ -137,6 +137,31 @@ fn the_quantisation_chooses_the_file() {
 }
 
 #[test]
+fn the_vocabulary_of_sentencepiece_is_fetched_where_there_is_no_other() {
+    let builder = || {
+        Builder::default()
+            .file("config.json", "{}")
+            .file("added_tokens.json", "{  }")
+            .file("tokenizer.model", bytes(300))
+            .file("model.safetensors", bytes(2000))
+    };
+    for (hub, tokenizer) in [
+        (builder(), "tokenizer.model"),
+        (builder().file("tokenizer.json", "{ }"), "tokenizer.json"),
+    ] {
+        let cache = Cache::new();
+        cache.download(&hub.start()).unwrap();
+        let expected = [
+            "added_tokens.json",
+            "config.json",
+            "model.safetensors",
+            tokenizer,
+        ];
+        assert_eq!(names(&cache.snapshot()), expected);
+    }
+}
+
+#[test]
 fn all_shards_of_an_index_are_fetched() {
     let index = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#;
     let hub = Builder::default()

@@ -233,7 +233,7 @@ fn a_repository_without_a_model_lists_what_it_has() {
     for (builder, problem) in [
         (empty, "neither a GGUF file nor config.json"),
         (several, "several GGUF files"),
-        (no_tokenizer, "no tokenizer.json"),
+        (no_tokenizer, "no tokenizer.json and no tokenizer.model"),
         (shard(index), "gone.safetensors, which is not there"),
         (
             shard(r#"{"weight_map": {"a": "../../x"}}"#),

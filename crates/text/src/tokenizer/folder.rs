@@ -3,6 +3,7 @@ use std::{fs, io};
 
 use serde_json::Value;
 
+use super::sentencepiece_file::{self, SENTENCEPIECE};
 use super::{Vocabulary, literal_token};
 use crate::decode::Decoding;
 use crate::error::TextError;
@@ -10,6 +11,7 @@ use crate::guard::catch;
 
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 pub(super) const CONFIG: &str = "tokenizer_config.json";
+const ADDED_TOKENS: &str = "added_tokens.json";
 pub(super) const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
 /// Keys of `tokenizer_config.json` that name special tokens.
@@ -27,8 +29,8 @@ const SPECIAL_TOKEN_KEYS: [&str; 7] = [
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
 pub(super) fn load(folder: &Path) -> Result<Vocabulary, TextError> {
-    let bytes = read(&folder.join(TOKENIZER))?;
     let config = optional_json(folder, CONFIG)?.unwrap_or_default();
+    let bytes = tokenizer_json(folder, &config)?;
     let special_tokens = optional_json(folder, SPECIAL_TOKENS)?.unwrap_or_default();
     let mut pipeline = catch(|| tokenizers::Tokenizer::from_bytes(&bytes))
         .and_then(|result| result.map_err(|error| error.to_string()))
@@ -54,6 +56,17 @@ pub(super) fn load(folder: &Path) -> Result<Vocabulary, TextError> {
         eos: named("eos_token"),
         pipeline,
     })
+}
+
+/// The bytes of `tokenizer.json`, or what they would be where a folder has SentencePiece's file only.
+pub(super) fn tokenizer_json(folder: &Path, config: &Value) -> Result<Vec<u8>, TextError> {
+    let (json, pieces) = (folder.join(TOKENIZER), folder.join(SENTENCEPIECE));
+    if json.exists() || !pieces.exists() {
+        return read(&json);
+    }
+    let added = optional_json(folder, ADDED_TOKENS)?.unwrap_or_default();
+    let spec = sentencepiece_file::read(&read(&pieces)?, config, &added)?;
+    spec.to_tokenizer_json().map(String::into_bytes)
 }
 
 /// The text of a token that a JSON file names as a string or as an object with `content`.

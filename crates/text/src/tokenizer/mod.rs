@@ -5,6 +5,7 @@ mod gguf;
 mod metadata;
 mod pre_tokenizer;
 mod sentencepiece;
+mod sentencepiece_file;
 mod spec_of_folder;
 mod to_folder;
 
@@ -48,7 +49,8 @@ pub(crate) struct Vocabulary {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` and, where there, `tokenizer_config.json` and `special_tokens_map.json` from a model folder.
+    /// Reads `tokenizer.json`, or where there is none SentencePiece's `tokenizer.model`, and, where there, `tokenizer_config.json` and
+    /// `special_tokens_map.json` from a model folder.
     ///
     /// # Errors
     /// [`TextError::Read`] and [`TextError::File`] name the file.

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::folder::{CONFIG, SPECIAL_TOKENS, TOKENIZER, invalid, named_special_tokens};
+use super::folder::{CONFIG, SPECIAL_TOKENS, invalid, named_special_tokens, tokenizer_json};
 use super::gguf::token_type;
 use super::pre_tokenizer::PreTokenizer;
-use super::{Tokenizer, TokenizerSpec, optional_json, read, token_content};
+use super::{Tokenizer, TokenizerSpec, optional_json, token_content};
 use crate::decode::byte_token;
 use crate::error::TextError;
 
@@ -35,9 +35,9 @@ impl TokenizerSpec {
     /// [`TextError::Read`] and [`TextError::File`] name the file, and what about it GGUF cannot say.
     pub fn from_folder(folder: &Path, n_vocab: usize) -> Result<ConvertedVocabulary, TextError> {
         let tokenizer = Tokenizer::from_folder(folder)?;
-        let json: Value = serde_json::from_slice(&read(&folder.join(TOKENIZER))?)
-            .map_err(|error| invalid(error.to_string()))?;
         let config = optional_json(folder, CONFIG)?.unwrap_or_default();
+        let json: Value = serde_json::from_slice(&tokenizer_json(folder, &config)?)
+            .map_err(|error| invalid(error.to_string()))?;
         let special = optional_json(folder, SPECIAL_TOKENS)?.unwrap_or_default();
         let is_pieces = match json["model"]["type"].as_str() {
             Some("BPE") | None => json["model"]["byte_fallback"] == Value::Bool(true),

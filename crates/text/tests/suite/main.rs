@@ -5,6 +5,7 @@ mod gguf;
 mod goldens;
 mod hostile_templates;
 mod malformed;
+mod sentencepiece;
 mod streaming;
 mod support;
 mod templates;
