@@ -172,7 +172,7 @@ test('errors of the hub have their codes', async () => {
   }
   hub.fault = undefined;
   hub.files = hub.files.delete('tokenizer.json');
-  await assert.rejects(new LLMRouter().load(ID), { code: 'UNSUPPORTED_FORMAT', message: /no tokenizer\.json; it has: / });
+  await assert.rejects(new LLMRouter().load(ID), { code: 'UNSUPPORTED_FORMAT', message: /no tokenizer\.json and no tokenizer\.model; it has: / });
 });
 
 test('the token comes from the environment or from a login, and only where it is wanted', async () => {
