@@ -246,6 +246,9 @@ test('setup fetches the model that is named and lets it answer', async () => {
     assert.ok(stderr.includes(part), `${part} is missing in ${stderr}`);
   }
   assert.ok(stdout.trim().length > 0);
+  const script = await runNode([path.join(ROOT, 'temp', 'test-bitnet.mjs')], { cwd: home, env });
+  assert.equal(script.code, 0, script.stderr);
+  assert.ok(script.stdout.trim().length > 0, 'the script that setup writes asks the model');
   const failed = await cli(['setup', '--model', 'owner/tiny', '--quant-type', 'q4_0']);
   assert.equal(failed.code, 1);
   assert.match(failed.stderr, /no weights of the type q4_0/);

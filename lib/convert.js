@@ -9,6 +9,7 @@ import { DEMO_MODEL } from './paths.js';
 import { measurePerplexity } from './perplexity.js';
 import { isUrl, pageOf, withHeaders } from './remote-header.js';
 import { show } from './show.js';
+import { withKernel } from './tuned.js';
 
 function checkPath(value, name) {
   if (typeof value === 'string' && value !== '') return value;
@@ -57,7 +58,7 @@ export async function convert(input, output, options) {
 export async function inspect(path, options) {
   const { contextSize, signal } = readOptions(options, 'inspect');
   const engine = callNative(native);
-  const look = async (place) => JSON.parse(await awaitNative(() => engine.inspectModel(place, contextSize)));
+  const look = async (place) => JSON.parse(await withKernel(undefined, (isa) => awaitNative(() => engine.inspectModel(place, contextSize, isa))));
   const place = await placeOf(path, 'path');
   const from = async (url) => ({ ...(await withHeaders(url, look, signal)), path: place });
   if (isUrl(place)) return from(place);

@@ -11,8 +11,9 @@ import { KNOWN_MODELS } from '../lib/known-models.js';
 import { BitNetModel, pick, SAMPLING_OPTIONS } from '../lib/model.js';
 import { isNativeAvailable, native } from '../lib/native.js';
 import { QUANT_TYPES, readOptions, warnOfLimits } from '../lib/options.js';
-import { bitnetDirs, convertedModels, DEMO_MODEL, huggingFaceCache, isaFromEnvironment, PACKAGE_ROOT } from '../lib/paths.js';
+import { bitnetDirs, convertedModels, DEMO_MODEL, huggingFaceCache, PACKAGE_ROOT } from '../lib/paths.js';
 import { loadSpec, resolveFormat } from '../lib/source.js';
+import { withKernel } from '../lib/tuned.js';
 import { BaseLoader } from './BaseLoader.js';
 
 /** The last segment of a path or id, without the extension of a file. */
@@ -63,9 +64,13 @@ export class BitNetLoader extends BaseLoader {
     }
   }
 
-  async #load(spec, { maxBytes }) {
+  #load(spec, limits) {
+    return withKernel(spec.isa, (isa) => this.#loadWith({ ...spec, isa }, limits));
+  }
+
+  async #loadWith(spec, { maxBytes }) {
     const startedAt = performance.now();
-    const given = readOptions({ ...spec, isa: spec.isa ?? isaFromEnvironment(), source: resolveFormat(spec).source }, 'load');
+    const given = readOptions({ ...spec, source: resolveFormat(spec).source }, 'load');
     if (given.source === undefined) throw new ModelError('Option source is missing: name a file, a folder or a model id', 'INVALID_ARGUMENT', { option: 'source' });
     await this.#ensureEngine(given.autoBuild ?? this.config.autoBuild);
     const name = given.name ?? nameOf(given.source);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use llm_convert::{ConvertOptions, Converted, Side, compare, convert, embedding_type, inspect};
 use llm_engine::I2sLayout;
+use llm_kernels::Isa;
 use llm_model::I2sOrder;
 use napi::bindgen_prelude::{Env, PromiseRaw};
 use napi_derive::napi;
@@ -154,9 +155,16 @@ pub fn inspect_model<'env>(
     env: &'env Env,
     path: String,
     context_size: Option<u32>,
+    isa: Option<String>,
 ) -> napi::Result<PromiseRaw<'env, String>> {
     let context = context_size.map(|size| size as usize);
-    let work = blocking(move || inspect(Path::new(&path), context).map(|found| found.to_json()));
+    let isa: Option<Isa> = isa
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(Failure::from)?;
+    let work =
+        blocking(move || inspect(Path::new(&path), context, isa).map(|found| found.to_json()));
     env.spawn_future(async move { Ok(work.await?) })
 }
 

@@ -4,10 +4,12 @@ import { access, constants, statfs } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { listModels } from '../cache.js';
+import { callNative } from '../errors.js';
 import { hubSettings, isOffline } from '../hub.js';
 import { bytesPerToken, KNOWN_MODELS, memoryOf } from '../known-models.js';
 import { native } from '../native.js';
 import { bitnetDirs, huggingFaceCache, PACKAGE_ROOT } from '../paths.js';
+import { withKernel } from '../tuned.js';
 import { toCount } from './arguments.js';
 import { EXIT } from './exit-codes.js';
 import { bytes } from './terminal.js';
@@ -38,12 +40,12 @@ function features() {
   }
 }
 
-function engine(threads) {
+async function engine(threads) {
   try {
     const addon = native();
     const free = Math.min(os.freemem(), process.availableMemory?.() ?? Infinity);
     if (free < 2 * MEASURED_BYTES) return { available: true, limits: null };
-    const { isa, readGbPerSecond, int8GmacPerSecond } = addon.machineLimits(threads);
+    const { isa, readGbPerSecond, int8GmacPerSecond } = await withKernel(undefined, (kernel) => callNative(() => addon.machineLimits(threads, kernel)));
     return { available: true, limits: { isa, threads, readGbPerSecond, int8GmacPerSecond } };
   } catch (error) {
     return { available: false, problem: error.message, limits: null };
@@ -88,7 +90,7 @@ function problemsOf({ engine: { available, problem }, cache, hub: hubState, mode
 
 async function examine(threads) {
   const memory = { totalBytes: Math.min(os.totalmem(), process.constrainedMemory?.() || Infinity), freeBytes: process.availableMemory?.() ?? os.freemem() };
-  const measured = engine(threads);
+  const measured = await engine(threads);
   const models = (await listModels()).map(({ id, bytes: size, complete, place }) => ({ id, bytes: size, complete, place }));
   const { version } = JSON.parse(readFileSync(path.join(PACKAGE_ROOT, 'package.json'), 'utf8'));
   const report = {

@@ -45,7 +45,7 @@ export interface LoadOptions extends SamplingOptions, LoadAliases {
   threads?: number;
   /** Tokens of prompt and answer together, at least 1; above the limit of the model that limit is used, with a warning. @default the limit of the model */
   contextSize?: number;
-  /** Kernel to compute with; one that the machine lacks is refused. Wins over LLM_RUNNER_ISA. @default the best there is */
+  /** Kernel to compute with; one that the machine lacks is refused. Wins over LLM_RUNNER_ISA. @default the one that `setup` has measured to be the fastest, else the best there is */
   isa?: Isa;
   /**
    * How logits are computed; they are the same either way. 'auto': where only the largest ones count, they are found through a rounded copy of

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use llm_format::{HfFolder, ModelFile, Tensor};
-use llm_kernels::Kernels;
+use llm_kernels::{Isa, KernelError, Kernels};
 use llm_model::{Blueprint, ModelConfig, ProjectionKind, Role, resident_bound};
 use llm_text::TokenizerSpec;
 use serde::Serialize;
@@ -125,11 +125,16 @@ impl Inspection {
     }
 }
 
-/// Looks at the model at `path`, for a context of `context` tokens, or of as many as it was made for.
+/// Looks at the model at `path`, for a context of `context` tokens, or of as many as it was made for, with the kernels of `isa`,
+/// or the best of this machine.
 ///
 /// # Errors
-/// What keeps the file from being opened; a model that cannot be loaded is told in [`Inspection::problem`].
-pub fn inspect(path: &Path, context: Option<usize>) -> Result<Inspection, ConvertError> {
+/// What keeps the file from being opened, kernels that the machine lacks; a model that cannot be loaded is told in [`Inspection::problem`].
+pub fn inspect(
+    path: &Path,
+    context: Option<usize>,
+    isa: Option<Isa>,
+) -> Result<Inspection, ConvertError> {
     let file = llm_format::open(path)?;
     let blueprint = Blueprint::read(&file);
     let config = blueprint.as_ref().ok().map(Blueprint::config);
@@ -152,7 +157,8 @@ pub fn inspect(path: &Path, context: Option<usize>) -> Result<Inspection, Conver
         },
     };
     let bytes = tensors.iter().map(|tensor| tensor.bytes).sum();
-    let kernels = Kernels::detect();
+    let isa = isa.unwrap_or_else(Isa::best);
+    let kernels = Kernels::for_isa(isa).ok_or(KernelError::IsaUnavailable { isa })?;
     Ok(Inspection {
         path: path.to_owned(),
         format: match &file {

@@ -12,8 +12,8 @@ fn oracle(place: &str) -> PathBuf {
 
 #[test]
 fn a_folder_and_the_file_made_of_it_hold_the_same_model() {
-    let folder = inspect(&oracle("models/bitnet-2b4t"), Some(100)).unwrap();
-    let file = inspect(&oracle("gguf/bitnet-2b4t.I2_S.gguf"), Some(100)).unwrap();
+    let folder = inspect(&oracle("models/bitnet-2b4t"), Some(100), None).unwrap();
+    let file = inspect(&oracle("gguf/bitnet-2b4t.I2_S.gguf"), Some(100), None).unwrap();
     assert_eq!((folder.format, file.format), ("huggingface", "gguf"));
     assert_eq!(
         (folder.problem.as_deref(), file.problem.as_deref()),
@@ -47,7 +47,7 @@ fn a_model_that_cannot_be_loaded_is_shown_with_the_reason() {
         r#"{ "architectures": ["MambaForCausalLM"] }"#,
     )
     .unwrap();
-    let found = inspect(folder.path(), None).unwrap();
+    let found = inspect(folder.path(), None, None).unwrap();
     assert_eq!(found.architecture, "MambaForCausalLM");
     assert!(found.problem.unwrap().contains("MambaForCausalLM"));
     assert!(found.parameters > 0 && !found.tensors.is_empty());
@@ -55,6 +55,6 @@ fn a_model_that_cannot_be_loaded_is_shown_with_the_reason() {
 
 #[test]
 fn what_is_no_model_is_an_error() {
-    assert!(inspect(&oracle("gguf/nowhere.gguf"), None).is_err());
-    assert!(inspect(&oracle("models/bitnet-2b4t/tokenizer.json"), None).is_err());
+    assert!(inspect(&oracle("gguf/nowhere.gguf"), None, None).is_err());
+    assert!(inspect(&oracle("models/bitnet-2b4t/tokenizer.json"), None, None).is_err());
 }
